@@ -19,6 +19,7 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
     private readonly Dictionary<(string Pe, string Path), (PeMigrationState State, long Epoch)> _paths = [];
     private readonly Dictionary<(string Host, string Server), ServerInfo> _servers = [];
     private readonly HashSet<(string Pe, string Path)> _watching = [];
+    private readonly Dictionary<(string Pe, string Path), uint?> _backups = [];
     private readonly Dictionary<string, TaskCompletionSource> _kept = new(StringComparer.Ordinal);
 
     /// <summary>The journal of the manager that is asked of now: the log says how many appends it had acknowledged.</summary>
@@ -138,6 +139,7 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
             }
 
             if (command.Request.Watch is not null) _watching.Add(key);
+            if (command.Signal == SignalKind.Prepare) _backups.TryAdd(key, command.Request.BackupLocalPref);
             if (state == PeMigrationState.Prepared && before == PeMigrationState.Flipped) state = before;
             _paths[key] = (state, command.Request.Epoch);
             if (state == PeMigrationState.Aborted && Forgetful.Contains(command.Pe)) _paths.Remove(key);
@@ -210,6 +212,7 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
                 over ? null : new RedirectGroupInfo("g", "blue", 1, "tunnel", 0, 0, 0, null))
             {
                 Change = (long)at.State,
+                BackupLocalPref = _backups.GetValueOrDefault((pe, path)),
                 Backup = !_watching.Contains((pe, path)) ? null : new BackupInfo(
                     [new WatchInfo(new WatchedPart(Neighbor: "10.1.1.1"), WatchState.Up, 1, "it answers")], 0, 0, 0, null, null, null, null,
                     null),
@@ -220,6 +223,18 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
     }
 
     public Task<string?> WhyNotDirectAsync(string pe, PathMove path, CancellationToken cancel) => Task.FromResult<string?>(null);
+
+    /// <summary>What source PEs advertise; of one that is not there, its prefixes with LOCAL_PREF 100.</summary>
+    public System.Collections.Concurrent.ConcurrentDictionary<string, (uint? LocalPref, string[]? NotTold)> Tells { get; }
+        = new(StringComparer.Ordinal);
+
+    public Task<SourceTells> TellsAsync(PathMove path, CancellationToken cancel)
+    {
+        cancel.ThrowIfCancellationRequested();
+        Speak(path.Source.Pe);
+        (uint? pref, string[]? not) = Tells.TryGetValue(path.Source.Pe, out (uint?, string[]?) said) ? said : (100u, null);
+        return Task.FromResult(new SourceTells(path.Id, pref, not));
+    }
 
     public Task<IReadOnlyList<string>> LeftOverAsync(string pe, string path, CancellationToken cancel)
     {

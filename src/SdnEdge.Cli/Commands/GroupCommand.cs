@@ -131,6 +131,10 @@ internal static class GroupCommand
         {
             Console.WriteLine($"  {path.Id}: {path.SourcePe} > {path.TargetPe}{(path.Flipped ? ", flipped" : "")}"
                 + (path.Backup is { } b ? $", {b.Flips} flips, {b.FalseAlarms} false alarms" : ""));
+            if (path.BackupLocalPref is { } pref)
+                Console.WriteLine($"    ingress PEs have a backup path by {path.TargetPe}, LOCAL_PREF {pref}");
+            if (path.NoBackup is { } none)
+                Console.WriteLine($"    {(path.BackupLocalPref is null ? "no backup path at ingress PEs" : "backup path")}: {none}");
             foreach (WatchInfo watch in path.Backup?.Watch ?? [])
                 Console.WriteLine($"    {watch.Part}: {MigrateCommand.Word(watch.State)}, {watch.Why}");
         }

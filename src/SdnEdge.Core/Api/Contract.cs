@@ -147,6 +147,10 @@ public sealed record MovingPrefix(string Prefix, string Port, string? NextHop = 
 /// LOCAL_PREF, lower than the source's, and goes on using the source's route: ingress PEs have a second path, which they take at once when
 /// the source PE fails. Null = it does not.
 /// </param>
+/// <param name="BackupExcept">
+/// With <paramref name="BackupLocalPref"/>: those of the prefixes that are not told as a backup, since the source does not tell exactly
+/// them. Null = none.
+/// </param>
 /// <param name="Watch">
 /// Prepare at the source: an armed backup. As soon as one of these fails, the PE switches by itself, by one store, and is then flipped;
 /// when all of them are back it goes back by itself, in order, unless a switch has confirmed it meanwhile. Null = it switches when told.
@@ -155,7 +159,7 @@ public sealed record SignalRequest(
     long Epoch, MigrationRole? Role = null, string? Vrf = null, IReadOnlyList<MovingPrefix>? Prefixes = null,
     string? Peer = null, uint? TunnelKey = null, HoldOptions? Hold = null, uint? LocalPref = null, OrderOptions? Order = null,
     bool Force = false, int WaitMs = 0, int KeepBackMs = 0, bool AfterMarkers = false, bool AfterServers = false,
-    IReadOnlyList<WatchedPart>? Watch = null, uint? BackupLocalPref = null);
+    IReadOnlyList<WatchedPart>? Watch = null, uint? BackupLocalPref = null, IReadOnlyList<string>? BackupExcept = null);
 
 /// <summary>
 /// One way by which a source PE notices that its site has failed. Exactly one of <paramref name="Bfd"/>, <paramref name="Carrier"/> and
@@ -338,6 +342,9 @@ public sealed record MigrationInfo(
 
     /// <summary>Source: the armed backup; null: nothing is watched.</summary>
     public BackupInfo? Backup { get; init; }
+
+    /// <summary>Target: LOCAL_PREF with which it was told to be a backup path of the prefixes for ingress PEs; null: it was not.</summary>
+    public uint? BackupLocalPref { get; init; }
 }
 
 /// <summary>What <c>GET /v1/migrations/{id}?until=...</c> waits for.</summary>
@@ -409,6 +416,12 @@ public sealed record RouteInfo(
 
     /// <summary>MULTI_EXIT_DISC.</summary>
     public uint? Med { get; init; }
+
+    /// <summary>
+    /// A best route of this PE's own: the lowest LOCAL_PREF with which exactly this prefix is told to the iBGP peers whose sessions are up.
+    /// Null: one of them is told nothing of it, there is none, or the route is another's.
+    /// </summary>
+    public uint? ToldInside { get; init; }
 
     /// <summary>Communities of all kinds.</summary>
     public IReadOnlyList<string>? Communities { get; init; }

@@ -41,7 +41,15 @@ public sealed record ProtectionInfo(
 /// <param name="TargetPe">The PE that then holds the traffic.</param>
 /// <param name="Flipped">True: it has switched by itself.</param>
 /// <param name="Backup">The source PE's word, as it was seen last; null = it was not seen.</param>
-public sealed record ProtectionPathInfo(string Id, string SourcePe, string TargetPe, bool Flipped, BackupInfo? Backup);
+public sealed record ProtectionPathInfo(string Id, string SourcePe, string TargetPe, bool Flipped, BackupInfo? Backup)
+{
+    /// <summary>LOCAL_PREF with which the target PE is told to advertise a backup path of the prefixes to ingress PEs; null: it advertises
+    /// none.</summary>
+    public uint? BackupLocalPref { get; init; }
+
+    /// <summary>Why ingress PEs have no backup path, or none for some of the prefixes; null: they have one for all.</summary>
+    public string? NoBackup { get; init; }
+}
 
 /// <summary>Body of <c>POST /v1/groups/{name}/failover</c>.</summary>
 /// <param name="To">The site where the group is to come up: the one at which it is protected.</param>

@@ -64,6 +64,7 @@ public static class SignalChecks
             errors.Add(new ProblemError("/backupLocalPref", "is for prepare at the target only"));
         if (request.BackupLocalPref == 0)
             errors.Add(new ProblemError("/backupLocalPref", "0 is out of range; send 1 or more, and less than the source advertises with"));
+        if (request.BackupExcept is not null) CheckExcept(request, errors);
         if (request.AfterMarkers && kind is not (SignalKind.Withdraw or SignalKind.Teardown))
             errors.Add(new ProblemError("/afterMarkers", "is for withdraw and teardown only"));
         if (request.AfterServers && kind != SignalKind.Release) errors.Add(new ProblemError("/afterServers", "is for release only"));
@@ -121,6 +122,28 @@ public static class SignalChecks
         var seen = new HashSet<IpPrefix>(prefixes.Count);
         for (int i = 0; i < prefixes.Count && errors.Count < MaxErrors; i++) CheckPrefix(prefixes[i], $"/prefixes/{i}", needsPort, seen,
             errors);
+    }
+
+    private static void CheckExcept(SignalRequest request, List<ProblemError> errors)
+    {
+        if (request.BackupLocalPref is null)
+        {
+            errors.Add(new ProblemError("/backupExcept", "is for a prepare with backupLocalPref only"));
+            return;
+        }
+
+        HashSet<IpPrefix> known = [];
+        foreach (MovingPrefix? moving in request.Prefixes ?? [])
+        {
+            if (IpPrefix.TryParse(moving?.Prefix, out IpPrefix prefix)) known.Add(prefix);
+        }
+
+        for (int i = 0; i < request.BackupExcept!.Count && errors.Count < MaxErrors; i++)
+        {
+            string? text = request.BackupExcept[i];
+            if (!IpPrefix.TryParse(text, out IpPrefix prefix) || !known.Remove(prefix))
+                errors.Add(new ProblemError($"/backupExcept/{i}", $"'{text}' is not one of the prefixes, or is there twice"));
+        }
     }
 
     private static void CheckOrder(OrderOptions order, List<ProblemError> errors)

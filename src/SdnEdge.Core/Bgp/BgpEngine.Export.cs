@@ -75,6 +75,23 @@ public sealed partial class BgpEngine
         return true;
     }
 
+    /// <summary>The lowest LOCAL_PREF with which a prefix of our own is told to the iBGP peers whose sessions are up and that take its
+    /// family. Null: one of them is told nothing of it, there is no such peer, or it is not our own.</summary>
+    public uint? ToldInside(IpPrefix prefix)
+    {
+        if (!_own.TryGetValue(prefix, out PathAttributes? own)) return null;
+        uint? lowest = null;
+        foreach (BgpPeer peer in _peers.Values)
+        {
+            if (peer.External || peer.State != BgpState.Established || (peer.Negotiated!.Families & prefix.Family.Flag()) == 0) continue;
+            if (peer.NextHop(prefix.Family).Address.IsNone
+                || Told(peer, prefix, own, OwnershipOf(prefix), reflectedFrom: null, hop: null)?.LocalPref is not { } pref) return null;
+            lowest = Math.Min(lowest ?? pref, pref);
+        }
+
+        return lowest;
+    }
+
     private void PublishLearnt(IpPrefix prefix)
     {
         RouteView? best = _rib.Best(prefix);

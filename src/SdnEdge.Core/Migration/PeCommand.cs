@@ -30,8 +30,8 @@ public sealed record ArmHold(
     string Group, string Vrf, PrefixSet Prefixes, string Tunnel, HoldOptions Hold, OrderSpec? Order = null, int KeepBackMs = 0) : PeCommand;
 
 /// <summary>Target, at prepare: this PE tells the prefixes to its iBGP peers with this LOCAL_PREF, and goes on using the source's routes.
-/// Null: it does not any more.</summary>
-public sealed record AdvertiseBackup(string Vrf, PrefixSet Prefixes, uint? LocalPref) : PeCommand;
+/// Null: it does not any more. It never tells <paramref name="Except"/>.</summary>
+public sealed record AdvertiseBackup(string Vrf, PrefixSet Prefixes, uint? LocalPref, IReadOnlyList<IpPrefix>? Except = null) : PeCommand;
 
 /// <summary>How order is kept: see <see cref="OrderOptions"/>.</summary>
 /// <param name="Tag">Tag of the move.</param>
@@ -218,11 +218,12 @@ public sealed record PeStep(
 /// <param name="KeepBackMs">Target: for how long what the servers send first is kept back; from the release on, what is left of it.</param>
 /// <param name="Watch">Source: what switches it by itself when it fails; null: nothing does.</param>
 /// <param name="BackupLocalPref">Target: LOCAL_PREF of its backup advertisement, until it advertises for good; null: there is none.</param>
+/// <param name="BackupExcept">Target: prefixes that it does not tell as a backup; null: it tells all of them.</param>
 public sealed record PeMigration(
     string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, PrefixSet Prefixes,
     IpAddress Peer, uint TunnelKey, HoldOptions Hold, uint? LocalPref, bool TunnelUp, bool Drained, long ChangedAtNs,
         OrderOptions? Order = null, long? Move = null, int KeepBackMs = 0, IReadOnlyList<WatchedPart>? Watch = null,
-        uint? BackupLocalPref = null)
+        uint? BackupLocalPref = null, IReadOnlyList<IpPrefix>? BackupExcept = null)
 {
     /// <summary>
     /// Tag of the move in its routes and flush markers: both ends and all repetitions find the same. Not a secret.

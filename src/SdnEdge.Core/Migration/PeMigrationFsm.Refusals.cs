@@ -25,6 +25,8 @@ public sealed partial class PeMigrationFsm
             SignalKind.Prepare when request.Watch is { } watch && !watch.SequenceEqual(migration.Watch ?? []) => "other parts to watch",
             SignalKind.Prepare when request.BackupLocalPref is { } backup && backup != migration.BackupLocalPref
                 => $"backup LOCAL_PREF {backup}",
+            SignalKind.Prepare when request.BackupExcept is { } except && !except.SequenceEqual(migration.BackupExcept ?? [])
+                => "other prefixes without a backup",
             SignalKind.Prepare when request.Order is { } order && !Same(order, migration.Order) => "another order",
             SignalKind.Advertise or SignalKind.Switch when request.LocalPref is { } pref && pref != migration.LocalPref
                 => $"LOCAL_PREF {pref} (it was {migration.LocalPref})",

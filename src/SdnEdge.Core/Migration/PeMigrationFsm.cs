@@ -276,7 +276,8 @@ public sealed partial class PeMigrationFsm
         MigrationRole role = signal.Role!.Value;
         var migration = new PeMigration(id, role, PeMigrationState.Idle, signal.Epoch, vrf, prefixes, signal.Peer!.Value,
             signal.TunnelKey!.Value, signal.Hold ?? new HoldOptions(), null, TunnelUp: false, Drained: role == MigrationRole.Source, now,
-                signal.Order, KeepBackMs: signal.KeepBackMs, Watch: signal.Watch, BackupLocalPref: signal.BackupLocalPref);
+                signal.Order, KeepBackMs: signal.KeepBackMs, Watch: signal.Watch, BackupLocalPref: signal.BackupLocalPref,
+                BackupExcept: signal.BackupExcept);
         PeMigration after = migration with { State = PeMigrationState.Prepared };
         _prefixes.EnsureCapacity(_prefixes.Count + all.Count(k => k is null));
         for (int i = 0; i < all.Length; i++) all[i] ??= KnownOf(vrf, prefixes[i].Prefix);
@@ -396,7 +397,7 @@ public sealed partial class PeMigrationFsm
     // From prepare until the advertisement that takes its place.
     private static IEnumerable<PeCommand> Backup(PeMigration m) => m is { Role: MigrationRole.Target, BackupLocalPref: { } pref,
         State: PeMigrationState.Idle or PeMigrationState.Prepared or PeMigrationState.Released }
-        ? [new AdvertiseBackup(m.Vrf, m.Prefixes, pref)] : [];
+        ? [new AdvertiseBackup(m.Vrf, m.Prefixes, pref, m.BackupExcept)] : [];
 
     private static IEnumerable<PeCommand> NoBackup(PeMigration m)
         => m.BackupLocalPref is null ? [] : [new AdvertiseBackup(m.Vrf, m.Prefixes, null)];

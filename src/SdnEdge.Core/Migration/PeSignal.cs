@@ -64,6 +64,9 @@ public sealed record PeSignal
     /// <summary>LOCAL_PREF of the target's backup advertisement.</summary>
     public uint? BackupLocalPref { get; private init; }
 
+    /// <summary>Prefixes that the target does not tell as a backup; null: it tells all of them.</summary>
+    public IReadOnlyList<IpPrefix>? BackupExcept { get; private init; }
+
     /// <summary>Checks (<see cref="SignalChecks"/>) and reads a signal; null with all errors at once. Pure and without state: any
     /// thread.</summary>
     public static PeSignal? TryParse(string id, SignalKind kind, SignalRequest request, out IReadOnlyList<ProblemError> errors)
@@ -92,6 +95,7 @@ public sealed record PeSignal
             KeepBackMs = request.KeepBackMs,
             Watch = request.Watch?.Select(OneSpelling).ToArray(),
             BackupLocalPref = request.BackupLocalPref,
+            BackupExcept = request.BackupExcept?.Select(IpPrefix.Parse).ToArray(),
         };
     }
 

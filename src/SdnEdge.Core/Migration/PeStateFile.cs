@@ -130,12 +130,13 @@ public static class PeStateFile
 
     private static PeStateMigration Text(PeMigration m, IReadOnlyList<SignalReply> replies) => new(
         m.Id, m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes, m.Peer.IsNone ? null : m.Peer.ToString(), m.TunnelKey, m.Hold,
-            m.LocalPref, m.Drained, m.ChangedAtNs, m.Order, m.Move, replies, m.KeepBackMs, m.Watch, m.BackupLocalPref);
+            m.LocalPref, m.Drained, m.ChangedAtNs, m.Order, m.Move, replies, m.KeepBackMs, m.Watch, m.BackupLocalPref,
+            m.BackupExcept);
 
     private static PeMigration Read(PeStateMigration m) => new(
         m.Id, m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes, m.Peer is { } peer ? IpAddress.Parse(peer) : default,
             m.TunnelKey, m.Hold, m.LocalPref,
-        TunnelUp: false, m.Drained, m.ChangedAtNs, m.Order, m.Move, m.KeepBackMs, m.Watch, m.BackupLocalPref);
+        TunnelUp: false, m.Drained, m.ChangedAtNs, m.Order, m.Move, m.KeepBackMs, m.Watch, m.BackupLocalPref, m.BackupExcept);
 }
 
 /// <summary>The JSON of the state file.</summary>
@@ -152,7 +153,8 @@ internal sealed record PeStateMigration(
     string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf,
     [property: JsonConverter(typeof(PrefixSetJson))] PrefixSet Prefixes, string? Peer, uint TunnelKey, HoldOptions Hold,
     uint? LocalPref, bool Drained, long ChangedAtNs, OrderOptions? Order, long? Move, IReadOnlyList<SignalReply> Replies,
-    int KeepBackMs = 0, IReadOnlyList<WatchedPart>? Watch = null, uint? BackupLocalPref = null);
+    int KeepBackMs = 0, IReadOnlyList<WatchedPart>? Watch = null, uint? BackupLocalPref = null,
+    [property: JsonConverter(typeof(PrefixListJson))] IReadOnlyList<IpPrefix>? BackupExcept = null);
 
 /// <summary>Prefixes in the state file: see <see cref="PrefixRecord"/>.</summary>
 internal sealed record PeStatePrefixes(

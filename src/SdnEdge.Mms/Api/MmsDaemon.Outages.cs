@@ -125,7 +125,8 @@ public sealed partial class MmsDaemon
         if (state.Protections.GetValueOrDefault(group) is not { } protection) return null;
         ManagerService? service = Current?.Service;
         return StatusOf.Protection(
-            protection, state, service?.ReasonsOf(group) ?? [], path => service?.BackupOf(group, path));
+            protection, state, service?.ReasonsOf(group) ?? [], path => service?.BackupOf(group, path),
+            path => service?.AdvertisedOf(group, path));
     }
 
     private void TellProtections(ManagerState before, ManagerState after)

@@ -60,8 +60,10 @@ internal static class StatusOf
     /// <param name="state">The fold of the journal.</param>
     /// <param name="seen">What its PEs say against it, or what is waited for.</param>
     /// <param name="backup">The source PE's word of a path.</param>
+    /// <param name="advertised">The target PE's word of the backup path that it was told to advertise; null = there is none.</param>
     public static ProtectionInfo Protection(
-        ProtectionState protection, ManagerState state, IReadOnlyList<string> seen, Func<string, BackupInfo?> backup)
+        ProtectionState protection, ManagerState state, IReadOnlyList<string> seen, Func<string, BackupInfo?> backup,
+        Func<string, Advertised?> advertised)
     {
         IEnumerable<string> stale = protection.Plan.Servers.SelectMany(s => s.Volumes ?? [])
             .Where(v => state.Volumes.GetValueOrDefault(v.Id) is { StaleFrom: not null })
@@ -85,10 +87,25 @@ internal static class StatusOf
             protection.Request.Group, word, Words.Of(protection.Request.Policy), protection.Request.Automatic, protection.Plan.From,
             protection.Plan.To, protection.Epoch, reasons,
             [
-                .. protection.Plan.Paths.Select(p => new ProtectionPathInfo(
-                    p.Id, p.Source.Pe, p.Target.Pe, protection.FlippedSince.ContainsKey(p.Id), backup(p.Id))),
+                .. protection.Plan.Paths.Select(p => Path(protection, p, backup(p.Id), advertised(p.Id))),
             ],
             protection.Request.Watch, protection.By, protection.At, protection.Migration);
+    }
+
+    private static ProtectionPathInfo Path(ProtectionState protection, PathMove path, BackupInfo? backup, Advertised? seen)
+    {
+        (uint? pref, string? why) = protection.Stage is ProtectionStage.Disarm or ProtectionStage.Off ? (null, null)
+            : ProtectionMachine.BackupOf(protection, path);
+        if (pref is not null && seen is not null && seen.LocalPref != pref)
+        {
+            (pref, why) = (seen.LocalPref,
+                $"{path.Target.Pe} does not say that it advertises one with LOCAL_PREF {pref}; protect the group again");
+        }
+
+        return new ProtectionPathInfo(path.Id, path.Source.Pe, path.Target.Pe, protection.FlippedSince.ContainsKey(path.Id), backup)
+        {
+            BackupLocalPref = pref, NoBackup = why,
+        };
     }
 
     private static MoveStatus Move(MoveState move, IReadOnlyDictionary<string, IReadOnlyList<ServerVolumeInfo>>? seen) => new(

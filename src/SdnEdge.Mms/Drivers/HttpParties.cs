@@ -76,6 +76,32 @@ public sealed class HttpParties(PartyClients clients) : IParties
     }
 
     /// <inheritdoc/>
+    /// <remarks>A PE of an earlier version does not say what it tells: as if it told nothing.</remarks>
+    public async Task<SourceTells> TellsAsync(PathMove path, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        PeClient client = clients.Pe(path.Source.Pe);
+        uint? lowest = null;
+        var not = new List<string>();
+        foreach (MovingPrefix[] some in path.Source.Prefixes.Chunk(AtOnce))
+        {
+            uint?[] told = await Task.WhenAll(some.Select(moving => PartyClients.WithinAsync(
+                s_read, path.Source.Pe, $"what {path.Source.Pe} advertises of {moving.Prefix}", async end =>
+                {
+                    IpPrefix wanted = IpPrefix.Parse(moving.Prefix);
+                    return (await client.RoutesAsync(path.Vrf, moving.Prefix, end)).FirstOrDefault(r => r.Best && r.Is(wanted))?.ToldInside;
+                }, cancel)));
+            for (int i = 0; i < some.Length; i++)
+            {
+                if (told[i] is not { } pref) not.Add(some[i].Prefix);
+                else lowest = Math.Min(lowest ?? pref, pref);
+            }
+        }
+
+        return new SourceTells(path.Id, lowest, lowest is null || not.Count == 0 ? null : not);
+    }
+
+    /// <inheritdoc/>
     public async Task<IReadOnlyList<string>> LeftOverAsync(string pe, string path, CancellationToken cancel)
     {
         // The path is at its end: what was remembered of it is, too.

@@ -21,6 +21,9 @@ public interface IParties
     /// <summary>Why an ingress PE does not take the direct path for all prefixes of a path; null = it does.</summary>
     Task<string?> WhyNotDirectAsync(string pe, PathMove path, CancellationToken cancel);
 
+    /// <summary>What the source PE of a path advertises of exactly its prefixes.</summary>
+    Task<SourceTells> TellsAsync(PathMove path, CancellationToken cancel);
+
     /// <summary>What is left of a path at a PE: tunnel, group, unfinished migration. Empty: nothing.</summary>
     Task<IReadOnlyList<string>> LeftOverAsync(string pe, string path, CancellationToken cancel);
 

@@ -180,6 +180,13 @@ public sealed class ManagerService : IAsyncDisposable
         lock (_runnersLock) return _protectors.GetValueOrDefault(group)?.BackupOf(path);
     }
 
+    /// <summary>What the target PE of a path of a protected group was told to advertise as a backup, as it said last; null: it did
+    /// not.</summary>
+    internal Advertised? AdvertisedOf(string group, string path)
+    {
+        lock (_runnersLock) return _protectors.GetValueOrDefault(group)?.AdvertisedOf(path);
+    }
+
     private IEnumerable<MoveRunner> RunnersOf(string migration)
         => _runners.Where(r => r.Key.Migration == migration).OrderBy(r => r.Key.Move).Select(r => r.Value);
 

@@ -19,8 +19,12 @@ internal sealed class ProtectionRunner(IParties parties, Func<long, ProtectionIn
     // A PE answers when something has changed there, and after so long at the latest: one that is gone is noticed.
     private static readonly TimeSpan s_look = TimeSpan.FromSeconds(2);
 
+    // What a source PE advertises is looked at again and again, at a pace that a PE with very many prefixes does not feel.
+    private static readonly TimeSpan s_tells = TimeSpan.FromSeconds(2), s_tellsEach = TimeSpan.FromMilliseconds(5);
+
     private readonly ConcurrentDictionary<string, string> _reasons = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, BackupInfo> _backups = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, Advertised> _advertised = new(StringComparer.Ordinal);
     private readonly Lock _lock = new();
     private CancellationTokenSource _end = new();
     private ProtectionState? _state;
@@ -32,6 +36,10 @@ internal sealed class ProtectionRunner(IParties parties, Func<long, ProtectionIn
     /// <summary>The source PE's word of a path, as it was seen last; null = it was not seen.</summary>
     public BackupInfo? BackupOf(string path) => _backups.GetValueOrDefault(path);
 
+    /// <summary>LOCAL_PREF of the backup path that the target PE of a path was told to advertise, as it says itself; null = it was not
+    /// seen.</summary>
+    public Advertised? AdvertisedOf(string path) => _advertised.GetValueOrDefault(path);
+
     /// <summary>Brings it in line with a state that is on record.</summary>
     public void Update(ProtectionState state)
     {
@@ -42,18 +50,23 @@ internal sealed class ProtectionRunner(IParties parties, Func<long, ProtectionIn
             bool same = before?.Epoch == state.Epoch && before.Stage == state.Stage;
 
             // What is disarmed one after the other is sent one after the other; armed again, everything is asked again.
-            if (_disposed || (same && ProtectionMachine.Open(before!).Count >= ProtectionMachine.Open(state).Count
-                && ProtectionMachine.Open(state).All(c => ProtectionMachine.Open(before!).Any(b => b.Key == c.Key)))) return;
+            HashSet<string> had = same ? WorkOf(before!) : [], work = WorkOf(state);
+            if (_disposed || (same && work.IsSubsetOf(had))) return;
             _ = _end.CancelAsync();
             _end = new CancellationTokenSource();
             CancellationToken end = _end.Token;
             _reasons.Clear();
-            foreach (SendSignal command in ProtectionMachine.Open(state)) _ = Task.Run(() => SendAsync(state, command, end), end);
+            _advertised.Clear();
+            IReadOnlyList<PathMove> asks = ProtectionMachine.Asks(state);
+            foreach (PathMove path in asks) _ = Task.Run(() => AskAsync(state, path, end), end);
+            foreach (SendSignal command in asks.Count > 0 ? [] : ProtectionMachine.Open(state))
+                _ = Task.Run(() => SendAsync(state, command, end), end);
             if (state.Stage != ProtectionStage.Armed) return;
             foreach (PathMove path in state.Plan.Paths)
             {
                 _ = Task.Run(() => WatchAsync(state, path, isSource: true, end), end);
                 _ = Task.Run(() => WatchAsync(state, path, isSource: false, end), end);
+                _ = Task.Run(() => AskAgainAsync(state, path, end), end);
             }
         }
     }
@@ -67,6 +80,63 @@ internal sealed class ProtectionRunner(IParties parties, Func<long, ProtectionIn
             _disposed = true;
             _end.Cancel();
             _end.Dispose();
+        }
+    }
+
+    // What is sent depends on what was answered: as long as there is something to ask, nothing is sent.
+    private static HashSet<string> WorkOf(ProtectionState state) => ProtectionMachine.Asks(state) is { Count: > 0 } asks
+        ? [.. asks.Select(AskKey)] : [.. ProtectionMachine.Open(state).Select(s => s.Key)];
+
+    private static string AskKey(PathMove path) => $"tells {path.Id} {path.Source.Pe}";
+
+    private async Task AskAsync(ProtectionState state, PathMove path, CancellationToken end)
+    {
+        while (!end.IsCancellationRequested)
+        {
+            try
+            {
+                SourceTells told = await parties.TellsAsync(path, end);
+                _reasons.TryRemove(AskKey(path), out _);
+                await post(state.Epoch, told);
+                return;
+            }
+            catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)
+            {
+                _reasons[AskKey(path)] = $"{path.Source.Pe} does not say what it advertises: {e.Message}";
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+
+            await Task.Delay(s_retry, end).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    // A PE that has just been started tells nothing yet: what is to change something has been said twice.
+    private async Task AskAgainAsync(ProtectionState state, PathMove path, CancellationToken end)
+    {
+        TimeSpan often = s_tellsEach * path.Source.Prefixes.Count, pause = often > s_tells ? often : s_tells;
+        SourceTells? before = null;
+        while (!end.IsCancellationRequested)
+        {
+            await Task.Delay(pause, end).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            try
+            {
+                SourceTells now = await parties.TellsAsync(path, end);
+                bool other = ProtectionMachine.TellsOther(state, now);
+                if (other && before is not null && before.LocalPref == now.LocalPref
+                    && (before.NotTold ?? []).SequenceEqual(now.NotTold ?? [])) await post(state.Epoch, now);
+                before = other ? now : null;
+            }
+            catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)
+            {
+                before = null;
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
         }
     }
 
@@ -138,6 +208,7 @@ internal sealed class ProtectionRunner(IParties parties, Func<long, ProtectionIn
                 known = seen;
                 Note(key, isSource ? WhyNotAtSource(pe, seen) : WhyNotAtTarget(pe, seen));
                 if (isSource) await TakeAsync(state, path, seen);
+                else _advertised[path.Id] = new Advertised(seen.BackupLocalPref);
             }
             catch (ApiProblemException e) when (e.Problem.Status == 404)
             {
@@ -190,3 +261,7 @@ internal sealed class ProtectionRunner(IParties parties, Func<long, ProtectionIn
         _ => null,
     };
 }
+
+/// <summary>What the target PE of a path was told to advertise, as it says itself.</summary>
+/// <param name="LocalPref">LOCAL_PREF of the backup path; null = it was told to advertise none.</param>
+internal sealed record Advertised(uint? LocalPref);

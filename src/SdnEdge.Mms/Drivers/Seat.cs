@@ -205,6 +205,8 @@ internal sealed class LeasedParties(IParties parties, EtcdTerm term) : IParties
 
     public Task<string?> WhyNotDirectAsync(string pe, PathMove path, CancellationToken cancel) => Valid.WhyNotDirectAsync(pe, path, cancel);
 
+    public Task<SourceTells> TellsAsync(PathMove path, CancellationToken cancel) => Valid.TellsAsync(path, cancel);
+
     public Task<IReadOnlyList<string>> LeftOverAsync(string pe, string path, CancellationToken cancel)
         => Valid.LeftOverAsync(pe, path, cancel);
 

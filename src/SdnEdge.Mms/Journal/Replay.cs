@@ -203,6 +203,9 @@ public static class Replay
     {
         PartDone d => $"{d.Key} is done",
         PartLost l => $"{l.Pe} does not have {l.Path} any more",
+        SourceTells { LocalPref: null } t => $"the source PE of {t.Path} advertises none of its prefixes",
+        SourceTells t => $"the source PE of {t.Path} advertises {(t.NotTold is { } not ? $"all but {not.Count} of its" : "its")} prefixes, "
+            + $"LOCAL_PREF {t.LocalPref}",
         FlipSeen { Flipped: true } f => $"the source PE of {f.Path} has switched by itself",
         FlipSeen f => $"the source PE of {f.Path} has taken that back",
         ProtectionFenced f => $"another manager is in charge: {f.Why}",

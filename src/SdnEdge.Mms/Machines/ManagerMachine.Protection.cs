@@ -109,6 +109,10 @@ public static partial class ManagerMachine
     private static ManagerState Happened(ManagerState state, ProtectionHappened happened, long now, string at)
     {
         if (!state.Protections.TryGetValue(happened.Group, out ProtectionState? before) || before.Epoch != happened.Epoch) return state;
+
+        // A PE takes one and the same prepare only: with another backup path it is armed under another epoch.
+        if (happened.Input is SourceTells told && ProtectionMachine.TellsOther(before, told))
+            return state.GroupOf(happened.Group).Epoch + 1 >= ManagerState.LastEpoch ? state : Disarm(state, before);
         ProtectionState after = ProtectionMachine.Step(before, happened.Input, now);
         if (ReferenceEquals(before, after)) return state;
         state = With(state, after);

@@ -9,6 +9,8 @@ namespace SdnEdge.Mms.Machines;
 /// into the tunnel by themselves, with no manager in the loop, and the target PEs hold.
 /// <list type="number">
 /// <item>The target is armed before the source: a source that switches must find somebody who holds.</item>
+/// <item>Before a target is armed its source PE is asked what it advertises (<see cref="Asks"/>): of exactly these prefixes the target is
+/// told to advertise a backup path, less preferred, by which ingress PEs leave a source PE that fails.</item>
 /// <item>It is disarmed by an abort with a higher epoch, the source first. Whatever of the older one comes late is refused (R1, R2).</item>
 /// <item>What is to be done in a state is <see cref="Open"/>, as with moves: after a restart it is issued again.</item>
 /// </list>
@@ -17,6 +19,9 @@ public static class ProtectionMachine
 {
     /// <summary>Longest name of a group that can be protected: its epochs have room behind it in the paths' ids.</summary>
     public const int LongestName = 30;
+
+    // Half of what a PE says unless told otherwise; where the source says less, half of that. It is to lose to every other route.
+    private const uint HighestBackup = 50;
 
     /// <summary>The protection, to be armed.</summary>
     /// <param name="state">What was there before; its plan is not used.</param>
@@ -35,7 +40,7 @@ public static class ProtectionMachine
                 Options = plan.Options with { Window = null },
             },
             Epoch = epoch, Stage = ProtectionStage.ArmTarget, Done = [], FlippedSince = state.FlippedSince.Clear(), Why = null,
-            Migration = null,
+            Migration = null, Told = state.Told.Clear(),
         };
     }
 
@@ -53,6 +58,50 @@ public static class ProtectionMachine
         return [.. request.Watch.Where(w => w.Site == site).Select(w => w.Part)];
     }
 
+    /// <summary>The paths whose source PE is to be asked what it advertises, before any of <see cref="Open"/> is sent.</summary>
+    public static IReadOnlyList<PathMove> Asks(ProtectionState state)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        return state is { Stage: ProtectionStage.ArmTarget, Done.IsEmpty: true }
+            ? [.. state.Plan.Paths.Where(p => !state.Told.ContainsKey(p.Id))] : [];
+    }
+
+    /// <summary>True when an armed path would have another backup path by what its source PE advertises now. Of a source PE that has
+    /// switched nothing follows.</summary>
+    public static bool TellsOther(ProtectionState state, SourceTells told)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        ArgumentNullException.ThrowIfNull(told);
+        if (state is not { Stage: ProtectionStage.Armed, FlippedSince.IsEmpty: true } || !Has(state, told.Path)) return false;
+        return !state.Told.TryGetValue(told.Path, out SourceTells? known) || PrefBelow(known.LocalPref) != PrefBelow(told.LocalPref)
+            || !(known.NotTold ?? []).SequenceEqual(told.NotTold ?? []);
+    }
+
+    /// <summary>The backup path that the target of a path advertises: its LOCAL_PREF, or why there is none. Both where some of the prefixes
+    /// have none.</summary>
+    public static (uint? LocalPref, string? Why) BackupOf(ProtectionState state, PathMove path)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        ArgumentNullException.ThrowIfNull(path);
+        string pe = path.Source.Pe, again = "have it do so";
+        if (!state.Told.TryGetValue(path.Id, out SourceTells? told))
+        {
+            return (null, state.Stage == ProtectionStage.ArmTarget && state.Done.IsEmpty ? $"{pe} has not said yet what it advertises"
+                : $"{pe} was not asked what it advertises, by an earlier version of the manager");
+        }
+
+        if (told.LocalPref is not { } theirs)
+        {
+            string prefixes = Some([.. path.Source.Prefixes.Select(p => p.Prefix)]);
+            return (null, $"{pe} does not advertise {prefixes} to all its iBGP peers; {again}");
+        }
+
+        return PrefBelow(theirs) is not { } pref
+            ? (null, $"{pe} advertises with LOCAL_PREF {theirs}, and there is none below; {again} with a higher one")
+            : (pref, told.NotTold is not { Count: > 0 } not ? null
+                : $"none for {Some(not)}: {pe} does not advertise that to all its iBGP peers; {again}");
+    }
+
     /// <summary>The signals that are open, in the order in which they are to be sent.</summary>
     public static IReadOnlyList<SendSignal> Open(ProtectionState state)
     {
@@ -63,7 +112,7 @@ public static class ProtectionMachine
         switch (state.Stage)
         {
             case ProtectionStage.ArmTarget:
-                return Signals(MoveStage.PrepareTarget);
+                return [.. Signals(MoveStage.PrepareTarget).Select(s => WithBackup(state, s))];
             case ProtectionStage.ArmSource:
                 IReadOnlyList<WatchedPart> watch = WatchOf(state.Request, state.Plan.From);
                 return [.. Signals(MoveStage.PrepareSource).Select(s => s with { Request = s.Request with { Watch = watch } })];
@@ -82,6 +131,7 @@ public static class ProtectionMachine
         return input switch
         {
             PartDone done when Open(state).Any(s => s.Key == done.Key) => Advance(state with { Done = state.Done.Add(done.Key) }),
+            SourceTells told when Asks(state).Any(p => p.Id == told.Path) => state with { Told = state.Told.Add(told.Path, told) },
             PartLost lost when arms && Has(state, lost.Path) => Again(state),
             FlipSeen { Flipped: true } flip when state.Stage == ProtectionStage.Armed && Has(state, flip.Path)
                 && !state.FlippedSince.ContainsKey(flip.Path)
@@ -100,6 +150,20 @@ public static class ProtectionMachine
     }
 
     private static bool Has(ProtectionState state, string path) => state.Plan.Paths.Any(p => p.Id == path);
+
+    private static SendSignal WithBackup(ProtectionState state, SendSignal prepare)
+    {
+        if (BackupOf(state, state.Plan.Paths.Single(p => p.Id == prepare.Path)).LocalPref is not { } pref) return prepare;
+        return prepare with
+        {
+            Request = prepare.Request with { BackupLocalPref = pref, BackupExcept = state.Told[prepare.Path].NotTold },
+        };
+    }
+
+    private static uint? PrefBelow(uint? theirs) => theirs is >= 2 and { } pref ? Math.Min(pref / 2, HighestBackup) : null;
+
+    private static string Some(IReadOnlyList<string> prefixes)
+        => prefixes.Count == 1 ? $"exactly {prefixes[0]}" : $"exactly {prefixes[0]} and {prefixes.Count - 1} more";
 
     // Under the same epoch: to those that have it this is a repetition.
     private static ProtectionState Again(ProtectionState state)

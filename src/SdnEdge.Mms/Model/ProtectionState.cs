@@ -57,6 +57,10 @@ public sealed record ProtectionState
     /// <summary>Keys of the commands whose effect is known to be there.</summary>
     public ImmutableSortedSet<string> Done { get; init; } = [];
 
+    /// <summary>What the source PE of a path advertises of its prefixes, as it said before the path was armed. It holds as long as the
+    /// path is armed under its epoch: a PE takes one and the same prepare only.</summary>
+    public ImmutableSortedDictionary<string, SourceTells> Told { get; init; } = ImmutableSortedDictionary<string, SourceTells>.Empty;
+
     /// <summary>Paths whose source PE has switched by itself, and since when that is known (CLOCK_MONOTONIC of the manager's life,
     /// nanoseconds).</summary>
     public ImmutableSortedDictionary<string, long> FlippedSince { get; init; } = ImmutableSortedDictionary<string, long>.Empty;
@@ -74,6 +78,7 @@ public sealed record ProtectionState
 /// <summary>What happened to the protection of a group.</summary>
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "input")]
 [JsonDerivedType(typeof(PartDone), "part-done")]
+[JsonDerivedType(typeof(SourceTells), "source-tells")]
 [JsonDerivedType(typeof(PartLost), "part-lost")]
 [JsonDerivedType(typeof(FlipSeen), "flip-seen")]
 [JsonDerivedType(typeof(ProtectionFenced), "protection-fenced")]
@@ -83,6 +88,12 @@ public abstract record ProtectionInput;
 /// <summary>A PE has carried a signal out.</summary>
 /// <param name="Key">The command's key.</param>
 public sealed record PartDone(string Key) : ProtectionInput;
+
+/// <summary>What the source PE of a path advertises of its prefixes: exactly these, to all its iBGP peers.</summary>
+/// <param name="Path">The path.</param>
+/// <param name="LocalPref">Lowest LOCAL_PREF with which it does; null = it advertises none of them.</param>
+/// <param name="NotTold">Those that it does not advertise; null = none, or all where there is no LOCAL_PREF.</param>
+public sealed record SourceTells(string Path, uint? LocalPref, IReadOnlyList<string>? NotTold = null) : ProtectionInput;
 
 /// <summary>A PE does not have a path any more that it had: all of it is armed again.</summary>
 /// <param name="Path">The path.</param>

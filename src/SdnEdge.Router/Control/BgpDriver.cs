@@ -273,6 +273,11 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
     public uint? Told(string vrf, IpPrefix prefix)
         => vrf != NodeConfig.DefaultVrf ? vpn.Told(vrf, prefix) : _told.Contains(prefix) ? LocalPrefOf(prefix) : null;
 
+    /// <summary>The lowest LOCAL_PREF with which a prefix is told to iBGP peers as this PE's own; null: not all of them are told
+    /// it.</summary>
+    public uint? ToldInside(string vrf, IpPrefix prefix)
+        => vrf != NodeConfig.DefaultVrf ? vpn.Told(vrf, prefix) : _speaker?.Engine.ToldInside(prefix);
+
     /// <summary>What is damped of moves that come too fast; null without a speaker.</summary>
     public MoveDamping? Damping => _speaker?.Engine.MoveDamping;
 

@@ -215,7 +215,8 @@ internal sealed partial class MigrationActions(
                 return InParts(c.Prefixes, moving => setMoved(c.Vrf, moving.Prefix, new MovedRoute(c.LocalPref)));
             case AdvertiseBackup c:
                 SetBackup(c);
-                return InParts(c.Prefixes, moving => setBackup(c.Vrf, moving.Prefix, c.LocalPref));
+                HashSet<IpPrefix> except = [.. c.Except ?? []];
+                return InParts(c.Prefixes, moving => setBackup(c.Vrf, moving.Prefix, except.Contains(moving.Prefix) ? null : c.LocalPref));
             case SwitchToTunnel c:
                 TellLink(_armed[c.Group]);
                 return Done(Switch(_armed[c.Group].Group));

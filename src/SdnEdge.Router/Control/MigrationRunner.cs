@@ -399,6 +399,7 @@ internal sealed partial class MigrationRunner : ITimed
         _actions.OrderOf(migration.Group), _changes.Number, migration.Finished ? [.. LeftOver(migration)] : null)
     {
         Backup = BackupOf(migration),
+        BackupLocalPref = migration.BackupLocalPref,
     };
 
     // The tables' word, not the machine's.

@@ -67,6 +67,7 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
         Why = Damped(vrf, route) ?? BestPathReason.Text(route, all),
         Stale = route.Stale,
         Med = route.Attributes?.Med,
+        ToldInside = route.Best && route.Origin.Source != RouteSource.Bgp ? bgp.ToldInside(vrf.Config.Name, route.Prefix) : null,
         Communities = route.Attributes is { } attributes
             ? [.. CommunityKinds.SelectMany(k => BgpCommunity.Of(attributes, k)).Select(c => c.ToString())] : null,
     };

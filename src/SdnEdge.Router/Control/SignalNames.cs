@@ -64,8 +64,10 @@ internal static class SignalNames
     // A backup that is preferred would draw the traffic while the source is well.
     private static void CheckBackup(PeSignal signal, uint backup, VrfState vrf, List<ProblemError> errors)
     {
+        HashSet<IpPrefix> except = [.. signal.BackupExcept ?? []];
         foreach (MovedPrefix moved in signal.Prefixes!)
         {
+            if (except.Contains(moved.Prefix)) continue;
             if (vrf.Rib.Best(moved.Prefix) is not { Origin.Source: RouteSource.Bgp } route) continue;
             uint theirs = route.Attributes?.LocalPref ?? 100;
             if (theirs > backup) continue;

@@ -84,6 +84,22 @@ public sealed class BackupTests
     }
 
     [Fact]
+    public void What_is_told_inside_is_what_all_iBGP_peers_hear_of_exactly_that_prefix_and_the_lowest_counts()
+    {
+        Assert.Equal((200u, null, null), (_a.Engine.ToldInside(Prefix), _a.Engine.ToldInside(IpPrefix.Parse("10.1.1.0/24")),
+            _b.Engine.ToldInside(Prefix)));
+        BgpPeer toB = _a.Engine.Peers.Single(p => p.Settings.Address == _b.Address);
+        _a.Engine.SetPolicy(toB, RoutePolicy.All, new RoutePolicy("low", [new PolicyTerm { LocalPref = 90 }]));
+        Assert.Equal(90u, _a.Engine.ToldInside(Prefix));
+        _a.Engine.SetPolicy(toB, RoutePolicy.All, RoutePolicy.None);
+        Assert.Null(_a.Engine.ToldInside(Prefix));
+        _a.Engine.Shutdown(toB, "", _net.Now);
+        Assert.Equal(200u, _a.Engine.ToldInside(Prefix));
+        _a.Engine.Shutdown(_a.Engine.Peers.Single(p => p.Settings.Address == _ingress.Address), "", _net.Now);
+        Assert.Null(_a.Engine.ToldInside(Prefix));
+    }
+
+    [Fact]
     public void An_advertisement_takes_the_place_of_the_backup_while_there_is_one()
     {
         _b.Engine.Advertise(Prefix, 300, move: 7);

@@ -82,6 +82,29 @@ public sealed class PeStateTests
         Assert.True(fsm.Do("b", SignalKind.Prepare, prepare, 7).Repeated);
     }
 
+    [Fact]
+    public void Prefixes_that_are_no_backup_are_remembered_and_named_rightly()
+    {
+        var fsm = new PeMigrationFsm();
+        SignalRequest prepare = new(5, MigrationRole.Target, "default",
+            [new MovingPrefix("10.1.1.10/32", "dc"), new MovingPrefix("10.1.1.11/32", "dc")], "10.255.0.1", 77)
+        {
+            BackupLocalPref = 50, BackupExcept = ["10.1.1.11/32"],
+        };
+        Assert.Equal("10.1.1.11/32", $"{Except(fsm.Do("b", SignalKind.Prepare, prepare, 1).Commands)}");
+        fsm = Again(fsm, out _);
+        Assert.Equal("10.1.1.11/32", $"{Except(ToDo(fsm))}");
+        Assert.True(fsm.Do("b", SignalKind.Prepare, prepare, 2).Repeated);
+        Assert.Equal(PeRefusalReason.Conflict,
+            fsm.Do("b", SignalKind.Prepare, prepare with { BackupExcept = ["10.1.1.10/32"] }, 2).Refusal!.Reason);
+        Assert.Equal("/backupExcept/1", Assert.Single(SignalChecks.Check(
+            "b", SignalKind.Prepare, prepare with { BackupExcept = ["10.1.1.11/32", "10.1.1.0/24"] })).Pointer);
+        Assert.Equal("/backupExcept", Assert.Single(SignalChecks.Check(
+            "b", SignalKind.Prepare, prepare with { BackupLocalPref = null })).Pointer);
+
+        static IpPrefix Except(IEnumerable<PeCommand> commands) => Assert.Single(commands.OfType<AdvertiseBackup>().Single().Except!);
+    }
+
     [Theory]
     [InlineData(SignalKind.Prepare, MigrationRole.Target, 50u, 0)]
     [InlineData(SignalKind.Prepare, MigrationRole.Target, 0u, 1)]

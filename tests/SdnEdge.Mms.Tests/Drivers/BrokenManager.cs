@@ -114,6 +114,8 @@ internal sealed class ForgetfulParties(IParties parties, ConcurrentDictionary<st
     public Task<string?> WhyNotDirectAsync(string pe, PathMove path, CancellationToken cancel)
         => parties.WhyNotDirectAsync(pe, path, cancel);
 
+    public Task<SourceTells> TellsAsync(PathMove path, CancellationToken cancel) => parties.TellsAsync(path, cancel);
+
     public Task<IReadOnlyList<string>> LeftOverAsync(string pe, string path, CancellationToken cancel)
         => parties.LeftOverAsync(pe, path, cancel);
 

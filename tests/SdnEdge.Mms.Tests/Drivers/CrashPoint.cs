@@ -164,6 +164,9 @@ internal sealed class CrashPoint
         public Task<string?> WhyNotDirectAsync(string pe, PathMove path, CancellationToken cancel)
             => life.LookAsync(() => parties.WhyNotDirectAsync(pe, path, cancel));
 
+        public Task<SourceTells> TellsAsync(PathMove path, CancellationToken cancel)
+            => life.LookAsync(() => parties.TellsAsync(path, cancel));
+
         public Task<IReadOnlyList<string>> LeftOverAsync(string pe, string path, CancellationToken cancel)
             => life.LookAsync(() => parties.LeftOverAsync(pe, path, cancel));
 

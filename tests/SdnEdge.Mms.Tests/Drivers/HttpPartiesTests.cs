@@ -27,6 +27,7 @@ public sealed class HttpPartiesTests : IAsyncLifetime
         new PathEnd("pe-b", "10.255.0.2", ["10.255.0.2"], [new MovingPrefix("10.1.1.10/32", "dc"), new MovingPrefix("10.1.1.12/32", "dc")]),
         ["pe-a"], 1, 200);
 
+    private readonly ConcurrentDictionary<string, uint> _told = [];
     private string _secondVia = "10.255.0.1";
     private string? _unused;
 
@@ -95,6 +96,20 @@ public sealed class HttpPartiesTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task What_a_source_advertises_is_what_it_tells_of_exactly_each_prefix()
+    {
+        PathMove both = _path with { Source = _path.Source with { Prefixes = _path.Target.Prefixes } };
+
+        // As a PE of an earlier version, which does not say it.
+        Assert.Equal(new SourceTells("m1.1", null), await _parties.TellsAsync(both, default));
+        _told["10.1.1.12/32"] = 150;
+        SourceTells one = await _parties.TellsAsync(both, default);
+        Assert.Equal((150u, "10.1.1.10/32"), (one.LocalPref, Assert.Single(one.NotTold!)));
+        _told["10.1.1.10/32"] = 100;
+        Assert.Equal(new SourceTells("m1.1", 100), await _parties.TellsAsync(both, default));
+    }
+
+    [Fact]
     public async Task Left_over_are_tunnel_group_and_unfinished_migration_of_that_path()
         => Assert.Equal(
             ["pe-a tunnel mig-m1.1", "pe-a group m1.1 (tunnel)", "pe-a migration m1.1 (switched)"],
@@ -132,7 +147,8 @@ public sealed class HttpPartiesTests : IAsyncLifetime
         {
             _asked.Enqueue(prefix);
             string via = prefix == "10.1.1.12/32" ? _secondVia : "10.255.0.2";
-            var routes = new List<RouteInfo> { new("default", prefix, "bgp", true, via, null, 200, via, "", null, 1) };
+            uint? told = _told.TryGetValue(prefix, out uint pref) ? pref : null;
+            List<RouteInfo> routes = [new("default", prefix, "bgp", true, via, null, 200, via, "", null, 1) { ToldInside = told }];
             if (_unused is not null)
                 routes.Add(new("default", prefix, "bgp", false, "10.255.0.2", null, 200, "10.255.0.2", "", null, 1) { Why = _unused });
             return Json<IReadOnlyList<RouteInfo>>(routes);

@@ -1,5 +1,6 @@
 using SdnEdge.Core.Api;
 using SdnEdge.Mms.Drivers;
+using SdnEdge.Mms.Machines;
 using SdnEdge.Mms.Model;
 using SdnEdge.Mms.Tests.Machines;
 using SdnEdge.Testing;
@@ -39,6 +40,27 @@ public sealed class ProtectionServiceTests : IAsyncLifetime
         Assert.Single(Story.Fold(_journal.Records).Protections["shop"].FlippedSince);
         _parties.Flip("pe-a", "protect-shop-1.1", flipped: false);
         await UntilAsync(() => Shop is { FlippedSince.Count: 0 });
+    }
+
+    [Fact]
+    public async Task The_target_is_told_a_backup_path_of_what_the_source_advertises_and_another_one_when_that_changes()
+    {
+        _parties.Silent.Add("pe-a");
+        await ProtectAsync();
+        await UntilAsync(() => _manager.ReasonsOf("shop").Any(r
+            => r.StartsWith("pe-a does not say what it advertises", StringComparison.Ordinal)));
+        Assert.Empty(_parties.Asked);
+        _parties.Silent.Clear();
+        await StageAsync(ProtectionStage.Armed);
+        Assert.Equal(["prepare protect-shop-1.1 pe-b", "prepare protect-shop-1.1 pe-a"], _parties.Asked);
+        Assert.Equal((50u, null), ProtectionMachine.BackupOf(Shop!, Shop!.Plan.Paths[0]));
+        await UntilAsync(() => _manager.AdvertisedOf("shop", "protect-shop-1.1") is { LocalPref: 50 });
+        _parties.Tells["pe-a"] = (null, null);
+        await UntilAsync(() => Shop is { Stage: ProtectionStage.Armed, Epoch: 3 });
+        Assert.Equal(["abort protect-shop-1.1 pe-a", "abort protect-shop-1.1 pe-b", "prepare protect-shop-3.1 pe-b",
+            "prepare protect-shop-3.1 pe-a"], _parties.Asked.Skip(2));
+        Assert.Null(ProtectionMachine.BackupOf(Shop!, Shop!.Plan.Paths[0]).LocalPref);
+        await UntilAsync(() => _manager.AdvertisedOf("shop", "protect-shop-3.1") is { LocalPref: null });
     }
 
     [Fact]

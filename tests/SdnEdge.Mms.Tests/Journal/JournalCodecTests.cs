@@ -56,6 +56,7 @@ public class JournalCodecTests
     [
         new PartDone(Word(random)), new PartLost(Word(random), Word(random)), new FlipSeen(Word(random), random.Next(2) == 0),
         new ProtectionFenced(Word(random)), new ProtectionTakenUp(),
+        random.Next(2) == 0 ? new SourceTells(Word(random), null) : new SourceTells(Word(random), (uint)random.Next(), [Word(random)]),
     ];
 
     // The word in the record's column is the one in its body: replay filters by it, and people read it.

@@ -14,6 +14,8 @@ public sealed class ProtectionTests : IDisposable
 
     private ProtectionState Shop => _story.State.Protections["shop"];
 
+    private (uint? LocalPref, string? Why) BackupOf(int path) => ProtectionMachine.BackupOf(Shop, Shop.Plan.Paths[path]);
+
     private string[] Open => [.. ProtectionMachine.Open(Shop).Select(s => s.Key)];
 
     [Fact]
@@ -178,6 +180,79 @@ public sealed class ProtectionTests : IDisposable
         _story.Ask(Plans.Request(Cutover.Together, Plans.Move(["s1"], paths: 2)));
         Assert.Contains("m1 of it runs", ManagerMachine.MayProtect(_story.State, "shop"), StringComparison.Ordinal);
         Assert.Contains("at most 30", ManagerMachine.MayProtect(_story.State, new string('g', 31)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_target_is_told_a_backup_path_below_what_the_source_advertises_and_for_these_prefixes_only()
+    {
+        Protect();
+        Assert.Equal(["protect-shop-1.1", "protect-shop-1.2"], ProtectionMachine.Asks(Shop).Select(p => p.Id));
+        Assert.Equal("pe-a has not said yet what it advertises", BackupOf(0).Why);
+        string[] second = [.. Shop.Plan.Paths[1].Source.Prefixes.Select(p => p.Prefix)];
+        Happen(new SourceTells("protect-shop-1.1", 300));
+        Assert.Equal("protect-shop-1.2", Assert.Single(ProtectionMachine.Asks(Shop)).Id);
+        Happen(new SourceTells("protect-shop-1.2", 31, [second[0]]));
+        Assert.Empty(ProtectionMachine.Asks(Shop));
+        Assert.Equal([(50u, null), (15u, second[0])], ProtectionMachine.Open(Shop).Select(s
+            => (s.Request.BackupLocalPref!.Value, s.Request.BackupExcept?[0])));
+        Assert.Equal((50u, null), BackupOf(0));
+        Assert.Equal((15u, $"none for exactly {second[0]}: pe-c does not advertise that to all its iBGP peers; "
+            + "have it do so"), BackupOf(1));
+        DoneAll();
+        Assert.All(ProtectionMachine.Open(Shop), s => Assert.Null(s.Request.BackupLocalPref));
+        DoneAll();
+
+        // The same prepare again: another one the PE would refuse.
+        Happen(new PartLost("protect-shop-1.1", "pe-b"));
+        Assert.Empty(ProtectionMachine.Asks(Shop));
+        Assert.Equal([50u, 15u], ProtectionMachine.Open(Shop).Select(s => s.Request.BackupLocalPref!.Value));
+        Assert.Equal(15u, ProtectionMachine.Open(Story.Fold(_story.Records).Protections["shop"])[1].Request.BackupLocalPref);
+    }
+
+    [Theory]
+    [InlineData(null, "pe-a does not advertise exactly 10.1.1.1/32 to all")]
+    [InlineData(1u, "pe-a advertises with LOCAL_PREF 1, and there is none below")]
+    public void Where_the_source_does_not_advertise_the_prefixes_the_target_is_told_none_and_why_is_said(uint? theirs, string why)
+    {
+        Protect();
+        Happen(new SourceTells("protect-shop-1.1", theirs));
+        Assert.Null(ProtectionMachine.Open(Shop)[0].Request.BackupLocalPref);
+        Assert.Null(BackupOf(0).LocalPref);
+        Assert.StartsWith(why, BackupOf(0).Why, StringComparison.Ordinal);
+    }
+
+    // Journals of earlier versions have no word of what sources advertise.
+    [Fact]
+    public void Records_without_what_the_source_advertises_arm_it_without_a_backup_path_and_what_it_says_later_arms_it_again()
+    {
+        Armed();
+        Assert.Empty(Shop.Told);
+        Assert.Empty(ProtectionMachine.Asks(Shop));
+        Assert.Equal((null, "pe-a was not asked what it advertises, by an earlier version of the manager"), BackupOf(0));
+        Happen(new SourceTells("protect-shop-1.1", 100));
+        Assert.Equal((ProtectionStage.Disarm, 2), (Shop.Stage, Shop.Epoch));
+    }
+
+    [Fact]
+    public void When_the_source_advertises_other_prefixes_it_is_armed_again_under_another_epoch_but_not_while_it_has_switched()
+    {
+        Protect();
+        Happen(new SourceTells("protect-shop-1.1", 100));
+        Happen(new SourceTells("protect-shop-1.2", 100));
+        DoneAll();
+        DoneAll();
+        int records = _story.Records.Count;
+        Happen(new SourceTells("protect-shop-1.1", 200));
+        Assert.Equal(records, _story.Records.Count);
+        Happen(new FlipSeen("protect-shop-1.1", true));
+        Happen(new SourceTells("protect-shop-1.1", null));
+        Assert.Equal(ProtectionStage.Armed, Shop.Stage);
+        Happen(new FlipSeen("protect-shop-1.1", false));
+        Happen(new SourceTells("protect-shop-1.1", null));
+        Assert.Equal((ProtectionStage.Disarm, 2), (Shop.Stage, Shop.Epoch));
+        DoneAll();
+        DoneAll();
+        Assert.Equal((ProtectionStage.ArmTarget, 3, 2), (Shop.Stage, Shop.Epoch, ProtectionMachine.Asks(Shop).Count));
     }
 
     // Guards: whatever was cut off, the records alone lead to the same state and to the same open commands, and arming goes on.

@@ -186,5 +186,9 @@ public sealed class MigrationActionsTests
         Assert.Equal("hold-all", world.Active);
         world.Do(backup with { LocalPref = null });
         Assert.Contains(world.Active, (string[])["returning", "hold"]);
+
+        // What the source does not tell itself is not told as a backup.
+        world.Do(backup with { Except = [set[0].Prefix] });
+        Assert.Equal(("hold-all", 0), (world.Active, world.Backups.Count));
     }
 }
