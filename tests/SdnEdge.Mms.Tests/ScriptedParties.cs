@@ -271,6 +271,45 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
         ?? new ServerInfo(server, "stand-in", host == "host-a" ? ServerState.Running : ServerState.Absent, 0, host == "host-a" ? 0 : null,
             0, 0, null, true);
 
+    /// <summary>How long the last lease of a revoked epoch still runs, milliseconds.</summary>
+    public long RunsOutInMs { get; set; }
+
+    /// <summary>The lease that a server at a host is bound to, by epoch; none = it is bound to none.</summary>
+    public System.Collections.Concurrent.ConcurrentDictionary<(string Host, string Server), long> Bound { get; } = [];
+
+    /// <summary>The highest epoch that the witness was told to grant, and the highest that it was told not to.</summary>
+    public (long Opened, long Revoked) Witness { get; private set; }
+
+    public async Task<LeaseInfo?> LeaseAsync(LeaseCommand command, CancellationToken cancel)
+    {
+        await BeginAsync(command.Party, command.Key, cancel);
+        lock (_lock)
+        {
+            (string _, string group, string site, long epoch) = command.Lease;
+            switch (command)
+            {
+                case OpenLease when epoch <= Witness.Revoked:
+                    throw Refusal("lease-revoked");
+                case OpenLease:
+                    Witness = Witness with { Opened = epoch };
+                    break;
+                case RevokeLease:
+                    Witness = Witness with { Revoked = epoch };
+                    break;
+                case BindLease { Bound: true } bind:
+                    if (Witness.Opened != epoch || Witness.Revoked >= epoch) throw Refusal("lease-revoked");
+                    Bound[(bind.Host, bind.Server)] = epoch;
+                    break;
+                case BindLease free:
+                    Bound.TryRemove((free.Host, free.Server), out long _);
+                    break;
+            }
+
+            Note("done " + command.Key);
+            return command is BindLease ? null : new LeaseInfo(group, site, epoch, Witness.Revoked >= epoch, 3_000, RunsOutInMs, []);
+        }
+    }
+
     /// <summary>A server answers where it runs.</summary>
     private async Task ServersAnswerAsync(int waitMs, CancellationToken cancel)
     {

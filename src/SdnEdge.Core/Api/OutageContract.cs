@@ -33,7 +33,12 @@ public sealed record ProtectCall(
 /// <param name="Migration">The migration for which it was taken away; it is protected again when that has ended. Null = none.</param>
 public sealed record ProtectionInfo(
     string Group, string State, string Policy, bool Automatic, string From, string To, long Epoch, IReadOnlyList<string> Reasons,
-    IReadOnlyList<ProtectionPathInfo> Paths, IReadOnlyList<SiteWatch> Watch, string By, string At, string? Migration);
+    IReadOnlyList<ProtectionPathInfo> Paths, IReadOnlyList<SiteWatch> Watch, string By, string At, string? Migration)
+{
+    /// <summary>Name of the witness under whose leases alone all its servers run where they are; null: they are bound to none, and only
+    /// their hosts' word fences them.</summary>
+    public string? Witness { get; init; }
+}
 
 /// <summary>A path of a protected group.</summary>
 /// <param name="Id">Id of the migration at its two PEs.</param>

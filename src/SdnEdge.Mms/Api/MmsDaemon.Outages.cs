@@ -117,7 +117,8 @@ public sealed partial class MmsDaemon
             errors.Add(new ProblemError("/policy",
                 $"{group.Name} has stateless: true, and cold starts servers; it cannot be protected yet"));
         if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the protection is not asked for rightly", errors));
-        return new ProtectionRequest(group.Name, policy, call.Automatic ?? group.Protect?.Automatic ?? false, watch);
+        return new ProtectionRequest(group.Name, policy, call.Automatic ?? group.Protect?.Automatic ?? false, watch,
+            _config.Witness?.Name);
     }
 
     private ProtectionInfo? ProtectionOf(ManagerState state, string group)

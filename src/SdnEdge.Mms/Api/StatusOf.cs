@@ -89,7 +89,10 @@ internal static class StatusOf
             [
                 .. protection.Plan.Paths.Select(p => Path(protection, p, backup(p.Id), advertised(p.Id))),
             ],
-            protection.Request.Watch, protection.By, protection.At, protection.Migration);
+            protection.Request.Watch, protection.By, protection.At, protection.Migration)
+        {
+            Witness = ProtectionMachine.LeaseOf(protection)?.Witness,
+        };
     }
 
     private static ProtectionPathInfo Path(ProtectionState protection, PathMove path, BackupInfo? backup, Advertised? seen)

@@ -36,6 +36,10 @@ public sealed record MmsConfig
     /// <summary>The agents of the server hosts, by name.</summary>
     public IReadOnlyList<DaemonConfig> Hosts { get; init; } = [];
 
+    /// <summary>The witness at a third place, which grants the leases under which alone servers of protected groups run; null: there is
+    /// none, and only a host's own word fences it.</summary>
+    public DaemonConfig? Witness { get; init; }
+
     /// <summary>The sites.</summary>
     public IReadOnlyList<SiteConfig> Sites { get; init; } = [];
 

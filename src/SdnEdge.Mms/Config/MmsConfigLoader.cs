@@ -37,7 +37,8 @@ public static class MmsConfigLoader
         Defined<DaemonConfig> pes = ReadDaemons(root, "pes", "PE", "pe-a"), hosts = ReadDaemons(root, "hosts", "host", "host-a");
         Defined<SiteConfig> sites = ReadSites(root, hosts);
         EtcdConfig? etcd = root.Node["journal"] is YamlMap ? EtcdConfigReader.Read(root.Map("journal")!) : null;
-        string? https = pes.All.Concat(hosts.All).FirstOrDefault(d => d.IsHttps)?.Name ?? (etcd is { IsHttps: true } ? "etcd" : null);
+        DaemonConfig? witness = root.Map("witness") is { } third ? ReadDaemon(third, "witness", []) : null;
+        string? https = pes.All.Concat(hosts.All).Concat(witness is null ? [] : [witness]).FirstOrDefault(d => d.IsHttps)?.Name ?? (etcd is { IsHttps: true } ? "etcd" : null);
         var config = new MmsConfig
         {
             Name = name,
@@ -48,6 +49,7 @@ public static class MmsConfigLoader
             Limits = ReadLimits(root),
             Pes = pes.All,
             Hosts = hosts.All,
+            Witness = witness,
             Sites = sites.All,
             Groups = new GroupReader(pes, hosts, sites).Read(root),
         };
@@ -105,16 +107,22 @@ public static class MmsConfigLoader
         var addresses = new Dictionary<string, string>();
         foreach (MapReader item in root.Maps(key))
         {
-            string name = item.Name("name", example);
-            string? api = item.Text("api", required: true, "\"https://10.254.0.1:8443/\", or unix:/run/sdnedge/pe-a.sock");
-            if (api is not null && ApiConfigReader.WhyNotApi(api) is { } why) item.Error("api", why);
-            else if (api is not null && !addresses.TryAdd(api, name))
-                item.Error("api", $"'{api}' is {addresses[api]}'s; each daemon has an address of its own");
-            item.Finish();
-            defined.Add(item, name, new DaemonConfig(name, api ?? ""));
+            DaemonConfig daemon = ReadDaemon(item, example, addresses);
+            defined.Add(item, daemon.Name, daemon);
         }
 
         return defined;
+    }
+
+    private static DaemonConfig ReadDaemon(MapReader item, string example, Dictionary<string, string> addresses)
+    {
+        string name = item.Name("name", example);
+        string? api = item.Text("api", required: true, "\"https://10.254.0.1:8443/\", or unix:/run/sdnedge/pe-a.sock");
+        if (api is not null && ApiConfigReader.WhyNotApi(api) is { } why) item.Error("api", why);
+        else if (api is not null && !addresses.TryAdd(api, name))
+            item.Error("api", $"'{api}' is {addresses[api]}'s; each daemon has an address of its own");
+        item.Finish();
+        return new DaemonConfig(name, api ?? "");
     }
 
     private static Defined<SiteConfig> ReadSites(MapReader root, Defined<DaemonConfig> hosts)

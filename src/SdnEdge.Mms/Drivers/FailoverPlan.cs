@@ -29,6 +29,7 @@ public static class FailoverPlan
         }
 
         MovePlan plan = state.Protections[group].Plan;
+        SiteLease? lease = ProtectionMachine.LeaseOf(state.Protections[group]);
         Guid[] accepted = [.. CheckVolumes(state, plan, call, notes, loss)];
         var fence = new List<string>();
         foreach (ServerMove server in plan.Servers)
@@ -38,12 +39,14 @@ public static class FailoverPlan
             CheckTarget(server, target, notes);
             fence.Add(await source is { Value: { } there }
                 ? $"{server.SourceHost} answers: it kills {server.Name}, which is {Words.Of(there.State)} there, and says that it is dead"
-                : $"{server.SourceHost} does not answer: nothing of {server.Name} is started at {call.To} before it does");
+                : lease is null ? $"{server.SourceHost} does not answer: nothing of {server.Name} is started at {call.To} before it does"
+                : $"{server.SourceHost} does not answer: {server.Name} is started at {call.To} when its last lease there, which "
+                    + $"{lease.Witness} grants no more, has run out");
         }
 
         loss.Add("what was in the servers' memory: they are started from their volumes");
         return notes.Obstacles.Count > 0 ? (Info(plan.From, fence), null)
-            : (Info(plan.From, fence), new Failover(FenceKind.Kill, call.Why ?? "asked for", accepted.Length > 0 ? accepted : null));
+            : (Info(plan.From, fence), new Failover(lease is null ? FenceKind.Kill : FenceKind.Lease, call.Why ?? "asked for", accepted.Length > 0 ? accepted : null));
 
         FailoverInfo Info(string from, IReadOnlyList<string> fence)
             => new(group, from, call.To, fence, notes.Obstacles, loss, notes.Warnings);

@@ -50,6 +50,26 @@ public sealed class HttpParties(PartyClients clients) : IParties
             s_read, host, $"what {host} knows of {server}", end => clients.Host(host).ServerAsync(server, end), cancel);
 
     /// <inheritdoc/>
+    public Task<LeaseInfo?> LeaseAsync(LeaseCommand command, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(command);
+        (_, string group, string site, long epoch) = command.Lease;
+        return PartyClients.WithinAsync(s_signal, command.Party, command.Key, async end =>
+        {
+            if (command is not BindLease bind)
+            {
+                WitnessClient witness = clients.Witness(command.Party);
+                return command is OpenLease ? await witness.OpenAsync(group, site, new LeaseOpenCall(epoch), end)
+                    : await witness.RevokeAsync(group, site, new LeaseRevokeCall(epoch), end);
+            }
+
+            ServerLeaseCall call = bind.Bound ? new(group, site, epoch) : new(null, null, epoch);
+            await clients.Host(bind.Host).LeaseAsync(bind.Server, call, end);
+            return (LeaseInfo?)null;
+        }, cancel);
+    }
+
+    /// <inheritdoc/>
     /// <remarks>
     /// For each prefix: the best route is the target's, and the FIB forwards it the way it forwards that route's next hop. A prefix once
     /// seen so is not looked at again for that path.

@@ -27,6 +27,9 @@ public interface IParties
     /// <summary>What is left of a path at a PE: tunnel, group, unfinished migration. Empty: nothing.</summary>
     Task<IReadOnlyList<string>> LeftOverAsync(string pe, string path, CancellationToken cancel);
 
+    /// <summary>Tells a witness, or a host, something of leases. The answer is the witness's; null: a host has done it.</summary>
+    Task<LeaseInfo?> LeaseAsync(LeaseCommand command, CancellationToken cancel);
+
     /// <summary>A server at a host.</summary>
     Task<ServerInfo> ServerAsync(string host, string server, CancellationToken cancel);
 }

@@ -130,6 +130,7 @@ internal sealed class MoveRunner : IDisposable
                     WatchPath { Kind: PathWatch.Clean } clean => await CleanAsync(queue, clean, state, closed),
                     WatchPath watch => await WatchAsync(queue, watch, state, closed),
                     WatchServer watch => await WatchAsync(queue, watch, state, closed),
+                    LeaseCommand lease => await LeaseAsync(queue, lease, closed),
                     WaitForWindow wait => await WaitAsync(queue, wait, state, closed),
                     _ => throw new UnreachableException(),
                 };
@@ -168,6 +169,7 @@ internal sealed class MoveRunner : IDisposable
     {
         SendSignal signal => signal.Pe,
         SendOrder order => order.Host,
+        LeaseCommand lease => lease.Party,
         _ => null,
     };
 
@@ -224,6 +226,28 @@ internal sealed class MoveRunner : IDisposable
         catch (ApiProblemException e)
         {
             return Judge(queue, order, e);
+        }
+    }
+
+    // Told again and again: what it has said last is what counts, should the witness have been started anew.
+    private async Task<MoveInput?> LeaseAsync(Queue queue, LeaseCommand command, CancellationToken closed)
+    {
+        while (true)
+        {
+            try
+            {
+                if (await _parties.LeaseAsync(command, closed) is not { RunsOutInMs: > 0 and var left }) return new Seen(command.Key, null);
+                Note(queue, command, WaitReason.InProgress,
+                    $"the last lease of {command.Lease.Group} at {command.Lease.Site} runs out in {left} ms");
+                await PauseAsync(TimeSpan.FromMilliseconds(Math.Min(left, s_look.TotalMilliseconds)), closed);
+                closed.ThrowIfCancellationRequested();
+            }
+            catch (ApiProblemException e)
+            {
+                // A higher epoch has been opened: another manager is in charge, and the hosts' word decides.
+                Note(queue, command, WaitReason.Refused, $"{command.Party}: {e.Problem.Detail}");
+                return null;
+            }
         }
     }
 

@@ -14,6 +14,9 @@ public sealed class PartyClients : IDisposable
     private readonly Dictionary<string, PeClient> _pes = new(StringComparer.Ordinal);
     private readonly Dictionary<string, HostClient> _hosts = new(StringComparer.Ordinal);
 
+    private readonly WitnessClient? _witness;
+    private readonly string? _witnessName;
+
     /// <summary>Makes the clients. Nothing is connected before the first request.</summary>
     /// <exception cref="IOException">The manager's certificate, its key or the authority cannot be read.</exception>
     public PartyClients(MmsConfig config)
@@ -22,6 +25,8 @@ public sealed class PartyClients : IDisposable
         ClientIdentity? identity = config.Identity is { } files ? ClientIdentity.Load(files.Certificate, files.Key, files.Authority) : null;
         foreach (DaemonConfig pe in config.Pes) _pes[pe.Name] = new PeClient(Endpoint(pe)) { RequestTimeout = s_longest };
         foreach (DaemonConfig host in config.Hosts) _hosts[host.Name] = new HostClient(Endpoint(host)) { RequestTimeout = s_longest };
+        if (config.Witness is { } witness)
+            (_witnessName, _witness) = (witness.Name, new WitnessClient(Endpoint(witness)) { RequestTimeout = s_longest });
 
         ApiEndpoint Endpoint(DaemonConfig daemon) => new(daemon.Name, daemon.Api, daemon.IsHttps ? identity : null);
     }
@@ -34,9 +39,15 @@ public sealed class PartyClients : IDisposable
     /// <exception cref="ApiUnreachableException">The configuration has no such host.</exception>
     public HostClient Host(string name) => _hosts.TryGetValue(name, out HostClient? client) ? client : throw Gone("host", "hosts", name);
 
+    /// <summary>The client of the witness.</summary>
+    /// <exception cref="ApiUnreachableException">The configuration has no such witness.</exception>
+    public WitnessClient Witness(string name) => name == _witnessName ? _witness! : throw new ApiUnreachableException(
+        $"there is no witness '{name}' in the manager's configuration any more; put it back as witness", null, name);
+
     /// <inheritdoc/>
     public void Dispose()
     {
+        _witness?.Dispose();
         foreach (PeClient client in _pes.Values) client.Dispose();
         foreach (HostClient client in _hosts.Values) client.Dispose();
     }

@@ -61,6 +61,7 @@ internal sealed class ProtectionRunner(IParties parties, Func<long, ProtectionIn
             foreach (PathMove path in asks) _ = Task.Run(() => AskAsync(state, path, end), end);
             foreach (SendSignal command in asks.Count > 0 ? [] : ProtectionMachine.Open(state))
                 _ = Task.Run(() => SendAsync(state, command, end), end);
+            foreach (LeaseCommand lease in ProtectionMachine.OpenLeases(state)) _ = Task.Run(() => LeaseAsync(state, lease, end), end);
             if (state.Stage != ProtectionStage.Armed) return;
             foreach (PathMove path in state.Plan.Paths)
             {
@@ -84,8 +85,47 @@ internal sealed class ProtectionRunner(IParties parties, Func<long, ProtectionIn
     }
 
     // What is sent depends on what was answered: as long as there is something to ask, nothing is sent.
-    private static HashSet<string> WorkOf(ProtectionState state) => ProtectionMachine.Asks(state) is { Count: > 0 } asks
-        ? [.. asks.Select(AskKey)] : [.. ProtectionMachine.Open(state).Select(s => s.Key)];
+    private static HashSet<string> WorkOf(ProtectionState state) =>
+    [
+        .. ProtectionMachine.Asks(state) is { Count: > 0 } asks ? asks.Select(AskKey) : ProtectionMachine.Open(state).Select(s => s.Key),
+        .. ProtectionMachine.OpenLeases(state).Select(c => c.Key),
+    ];
+
+    private async Task LeaseAsync(ProtectionState state, LeaseCommand command, CancellationToken end)
+    {
+        string until = command is BindLease { Bound: false } ? "" : "; until it does, only its hosts' own word fences it";
+        while (!end.IsCancellationRequested)
+        {
+            try
+            {
+                await parties.LeaseAsync(command, end);
+                _reasons.TryRemove(command.Key, out _);
+                await post(state.Epoch, new PartDone(command.Key));
+                return;
+            }
+            catch (ApiProblemException e)
+            {
+                // What is freed or revoked under a higher epoch has nothing of this one any more.
+                if (state.Stage == ProtectionStage.Disarm && e.Problem.Status == 409)
+                {
+                    await post(state.Epoch, new PartDone(command.Key));
+                    return;
+                }
+
+                _reasons[command.Key] = $"{command.Party} refuses {command.Key}: {e.Problem.Detail}{until}";
+            }
+            catch (ApiUnreachableException e)
+            {
+                _reasons[command.Key] = $"{command.Party} does not answer: {e.Message}{until}";
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+
+            await Task.Delay(s_retry, end).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
 
     private static string AskKey(PathMove path) => $"tells {path.Id} {path.Source.Pe}";
 

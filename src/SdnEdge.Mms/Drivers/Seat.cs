@@ -210,5 +210,7 @@ internal sealed class LeasedParties(IParties parties, EtcdTerm term) : IParties
     public Task<IReadOnlyList<string>> LeftOverAsync(string pe, string path, CancellationToken cancel)
         => Valid.LeftOverAsync(pe, path, cancel);
 
+    public Task<LeaseInfo?> LeaseAsync(LeaseCommand command, CancellationToken cancel) => Valid.LeaseAsync(command, cancel);
+
     public Task<ServerInfo> ServerAsync(string host, string server, CancellationToken cancel) => Valid.ServerAsync(host, server, cancel);
 }

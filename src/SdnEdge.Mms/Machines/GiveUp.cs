@@ -68,8 +68,8 @@ public static class GiveUp
             SendSignal signal => state.GivenUp.Contains(signal.Pe),
 
             // What decides who may run is never taken as done.
-            SendOrder order => order.Order is ServerOrder.Resume or ServerOrder.Cancel or ServerOrder.Retire
-                && state.GivenUp.Contains(order.Host),
+            SendOrder order => (order.Order is ServerOrder.Resume or ServerOrder.Cancel or ServerOrder.Retire
+                || (order.Order == ServerOrder.Fence && state.Stage != MoveStage.Fence)) && state.GivenUp.Contains(order.Host),
             WatchPath watch => SkipsPath(state, watch),
             WatchServer { Kind: ServerWatch.RunsAtSource } watch
                 => state.GivenUp.Contains(state.Plan.Servers.First(s => s.Name == watch.Server).SourceHost),

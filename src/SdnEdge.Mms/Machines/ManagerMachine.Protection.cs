@@ -69,9 +69,11 @@ public static partial class ManagerMachine
         string group = requested.Group;
         if (requested.Id != IdOf(state.NextMigration) || MayFailOver(state, group, requested.To) is not null) return state;
         ProtectionState armed = state.Protections[group];
+        SiteLease? lease = ProtectionMachine.LeaseOf(armed);
         MovePlan plan = armed.Plan with
         {
-            Migration = requested.Id, Epoch = state.GroupOf(group).Epoch + 1, Failover = requested.Failover,
+            Migration = requested.Id, Epoch = state.GroupOf(group).Epoch + 1,
+            Failover = requested.Failover with { Fence = lease is null ? FenceKind.Kill : FenceKind.Lease, Lease = lease },
         };
         MoveState move = MoveMachine.StartFailover(plan, now) with { StaleVolumes = VolumeMarks.Of(state, plan) };
         var migration = new MigrationState

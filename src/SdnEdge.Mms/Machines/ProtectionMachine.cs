@@ -40,7 +40,7 @@ public static class ProtectionMachine
                 Options = plan.Options with { Window = null },
             },
             Epoch = epoch, Stage = ProtectionStage.ArmTarget, Done = [], FlippedSince = state.FlippedSince.Clear(), Why = null,
-            Migration = null, Told = state.Told.Clear(),
+            Migration = null, Told = state.Told.Clear(), LeasesDone = [],
         };
     }
 
@@ -123,6 +123,32 @@ public static class ProtectionMachine
         }
     }
 
+    /// <summary>The commands about leases that are open, in their order: the witness grants them, then each server is bound to them. To
+    /// disarm, each is freed when the PEs have answered, and only then is the witness told: no server loses its lease meanwhile.</summary>
+    public static IReadOnlyList<LeaseCommand> OpenLeases(ProtectionState state)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        if (state.Lease is not { } lease) return [];
+        LeaseCommand[] Servers(bool bound) => [.. state.Plan.Servers.Select(s => new BindLease(s.SourceHost, s.Name, lease, bound))];
+        LeaseCommand[] Of(LeaseCommand[] first, LeaseCommand[] then)
+            => first.Where(c => !state.LeasesDone.Contains(c.Key)).ToArray() is { Length: > 0 } open ? open
+                : [.. then.Where(c => !state.LeasesDone.Contains(c.Key))];
+        return state.Stage switch
+        {
+            ProtectionStage.Off => [],
+            ProtectionStage.Disarm => Open(state).Count > 0 ? [] : Of(Servers(bound: false), [new RevokeLease(lease)]),
+            _ => Of([new OpenLease(lease)], Servers(bound: true)),
+        };
+    }
+
+    /// <summary>The leases to which all servers of the group are bound where they are; null: there are none, or not all are bound.</summary>
+    public static SiteLease? LeaseOf(ProtectionState state)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        return state is { Lease: { } lease, Stage: ProtectionStage.ArmTarget or ProtectionStage.ArmSource or ProtectionStage.Armed }
+            && OpenLeases(state).Count == 0 ? lease : null;
+    }
+
     /// <summary>Takes an input. The same state comes back when it changes nothing.</summary>
     public static ProtectionState Step(ProtectionState state, ProtectionInput input, long now)
     {
@@ -131,6 +157,8 @@ public static class ProtectionMachine
         return input switch
         {
             PartDone done when Open(state).Any(s => s.Key == done.Key) => Advance(state with { Done = state.Done.Add(done.Key) }),
+            PartDone done when OpenLeases(state).Any(c => c.Key == done.Key)
+                => Advance(state with { LeasesDone = state.LeasesDone.Add(done.Key) }),
             SourceTells told when Asks(state).Any(p => p.Id == told.Path) => state with { Told = state.Told.Add(told.Path, told) },
             PartLost lost when arms && Has(state, lost.Path) => Again(state),
             FlipSeen { Flipped: true } flip when state.Stage == ProtectionStage.Armed && Has(state, flip.Path)
@@ -174,7 +202,8 @@ public static class ProtectionMachine
 
     private static ProtectionState Advance(ProtectionState state)
     {
-        while (state.Stage is not (ProtectionStage.Armed or ProtectionStage.Off) && Open(state).Count == 0)
+        while (state.Stage is not (ProtectionStage.Armed or ProtectionStage.Off) && Open(state).Count == 0
+            && (state.Stage != ProtectionStage.Disarm || OpenLeases(state).Count == 0))
         {
             state = state with
             {

@@ -37,6 +37,13 @@ public static class Remedies
         if (move.Stage is MoveStage.Planned or MoveStage.AwaitWindow || StageTable.Of(move.Stage).DeadlineMs is not null) return null;
         if (move.Stage == MoveStage.Fence)
         {
+            if (move.Plan.Failover?.Lease is { } lease)
+            {
+                return $"nothing is started at {move.Plan.To} before either all its hosts at {move.Plan.From} have said that the servers "
+                    + $"are dead there, or {lease.Witness} has said that their last lease has run out: have {party} answer, or call it "
+                    + $"off: 'sdnedge failover abort {migration.Id}'";
+            }
+
             return $"nothing is started at {move.Plan.To} before {party} has said, from its disk, that the servers are dead there: have "
                 + $"its agent answer (started again it is enough), or call it off: 'sdnedge failover abort {migration.Id}'";
         }

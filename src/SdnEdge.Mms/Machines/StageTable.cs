@@ -25,7 +25,7 @@ public sealed record StageRow(
 /// undo     resume-source, abort-source, empty-tunnel, abort-target, give-back, inspect-undo
 /// no state a move without servers: mirror waits until the target's instances answer; stop, hand-over, activate ask no host anything
 /// between  void: after the pivot, while no target is known to run (R5)
-/// failover fence, the first stage, instead of all before the pivot | pivot | activate, and so on; the source PE's switch is confirmed
+/// failover fence (the hosts' word, or that their last lease has run out), the first stage, instead of all before the pivot | pivot | activate, and so on; the source PE's switch is confirmed
 ///          beside that, for it may be dead
 /// settle   the first stage of a move whose journal was lost; then forward from activate, or undo
 /// </code>
@@ -85,7 +85,7 @@ public static class StageTable
             s => s.Plan.Settle is not { } settle ? [] : settle.Asks.Select(a => new SendOrder(
                 a.Host, a.Server, a.Order, new ServerOrderRequest(a.Epoch, s.Plan.Migration))),
             MoveStage.ResumeSource),
-        new(MoveStage.Fence, s => Orders(s, ServerOrder.Fence, target: false), MoveStage.Activate, BeforePivot: true),
+        new(MoveStage.Fence, Fence, MoveStage.Activate, BeforePivot: true),
         new(MoveStage.ResumeSource, s => s.StopUnconfirmed ? [] : Resume(s), MoveStage.AbortSource, Meanwhile: Cancel),
         new(MoveStage.AbortSource, s => s.SourcesAsked ? Signals(s, SignalKind.Abort, target: false) : [], MoveStage.EmptyTunnel,
             Meanwhile: Undone),
@@ -185,7 +185,19 @@ public static class StageTable
     private static IEnumerable<MoveCommand> Confirm(MoveState s)
         => s.Plan.Failover is null ? [] : Signals(s, SignalKind.Switch, target: false);
 
-    private static IEnumerable<MoveCommand> Retire(MoveState s) => Orders(s, ServerOrder.Retire, target: false);
+    // Whichever comes first: all hosts have said that their servers are dead, or the last lease of theirs has run out.
+    private static IEnumerable<MoveCommand> Fence(MoveState s)
+    {
+        MoveCommand[] kill = [.. Orders(s, ServerOrder.Fence, target: false)];
+        if (s.Plan.Failover?.Lease is not { } lease) return kill;
+        var revoke = new RevokeLease(lease);
+        return s.Done.Contains(revoke.Key) || kill.All(c => s.Done.Contains(c.Key)) ? [] : [.. kill, revoke];
+    }
+
+    // A source that was fenced by its lease alone is told so when it answers again, before it is told anything else.
+    private static IEnumerable<MoveCommand> Retire(MoveState s)
+        => [.. s.Plan.Failover?.Lease is null ? [] : Orders(s, ServerOrder.Fence, target: false),
+            .. Orders(s, ServerOrder.Retire, target: false)];
 
     private static IEnumerable<MoveCommand> Resume(MoveState s) => s.SourcesAsked ? Orders(s, ServerOrder.Resume, target: false) : [];
 

@@ -139,15 +139,25 @@ public enum FenceKind
 {
     /// <summary>The agents of its hosts say, from disk, that its servers are dead there and that they run none under the epoch.</summary>
     Kill,
+
+    /// <summary>That, or the last lease under which its servers could run there has run out: whichever comes first.</summary>
+    Lease,
 }
 
 /// <summary>What a fail-over rests on.</summary>
-/// <param name="Fence">By what the source is known to run nothing. There is one kind; others (a door, a lease) would be further
-/// ones.</param>
+/// <param name="Fence">By what the source is known to run nothing.</param>
 /// <param name="Why">Why it was begun.</param>
 /// <param name="AcceptLoss">Volumes whose copy at the target is stale, and that are started from all the same: an operator has named them.
 /// Null: none.</param>
-public sealed record Failover(FenceKind Fence, string Why, IReadOnlyList<Guid>? AcceptLoss = null);
+/// <param name="Lease">The lease to which all of its servers at the source are bound; null: they are bound to none.</param>
+public sealed record Failover(FenceKind Fence, string Why, IReadOnlyList<Guid>? AcceptLoss = null, SiteLease? Lease = null);
+
+/// <summary>The leases under which alone servers of a group may run at a site.</summary>
+/// <param name="Witness">Name of the witness that grants them.</param>
+/// <param name="Group">The group.</param>
+/// <param name="Site">The site.</param>
+/// <param name="Epoch">Their epoch.</param>
+public sealed record SiteLease(string Witness, string Group, string Site, long Epoch);
 
 /// <summary>
 /// How a move is settled that was half way when its journal was lost. <see cref="MovePlan.Epoch"/> is one that nobody has seen, and nobody

@@ -36,6 +36,35 @@ public sealed record WatchPath(PathWatch Kind, string Path) : MoveCommand($"{Wor
 /// <param name="Epoch">The epoch that is to be in force; 0 = any.</param>
 public sealed record WatchServer(ServerWatch Kind, string Server, long Epoch) : MoveCommand($"{Words.Of(Kind)} {Server} {Epoch}");
 
+/// <summary>A command about the leases of a group at a site.</summary>
+/// <param name="Key">Names it.</param>
+/// <param name="Lease">The leases.</param>
+public abstract record LeaseCommand(string Key, SiteLease Lease) : MoveCommand(Key)
+{
+    /// <summary>Who is asked: the witness, or a host.</summary>
+    public virtual string Party => Lease.Witness;
+}
+
+/// <summary>Has the witness grant leases.</summary>
+/// <param name="Lease">The leases.</param>
+public sealed record OpenLease(SiteLease Lease) : LeaseCommand($"open-lease {Lease.Site} {Lease.Epoch}", Lease);
+
+/// <summary>Binds a server at a host to the leases, or frees it of them.</summary>
+/// <param name="Host">The host.</param>
+/// <param name="Server">The server.</param>
+/// <param name="Lease">The leases.</param>
+/// <param name="Bound">True: from then on it may run under them alone.</param>
+public sealed record BindLease(string Host, string Server, SiteLease Lease, bool Bound)
+    : LeaseCommand($"{(Bound ? "bind" : "free")}-lease {Server} {Host} {Lease.Epoch}", Lease)
+{
+    /// <inheritdoc/>
+    public override string Party => Host;
+}
+
+/// <summary>Has the witness grant none of these leases any more. Done when the last one that it granted has surely run out.</summary>
+/// <param name="Lease">The leases.</param>
+public sealed record RevokeLease(SiteLease Lease) : LeaseCommand($"revoke-lease {Lease.Site} {Lease.Epoch}", Lease);
+
 /// <summary>Nobody is asked anything until the time has come.</summary>
 /// <param name="Until">What comes then: <c>near</c>, the time to prepare, or <c>open</c>.</param>
 public sealed record WaitForWindow(string Until) : MoveCommand($"window {Until}");

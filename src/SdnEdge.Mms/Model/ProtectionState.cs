@@ -16,7 +16,9 @@ public enum ProtectionPolicy
 /// <param name="Policy">How it comes up at the other site.</param>
 /// <param name="Automatic">True: the manager begins the fail-over by itself.</param>
 /// <param name="Watch">What is watched, by site.</param>
-public sealed record ProtectionRequest(string Group, ProtectionPolicy Policy, bool Automatic, IReadOnlyList<SiteWatch> Watch);
+/// <param name="Witness">Name of the witness under whose leases alone its servers may run while it is protected; null = none.</param>
+public sealed record ProtectionRequest(
+    string Group, ProtectionPolicy Policy, bool Automatic, IReadOnlyList<SiteWatch> Watch, string? Witness = null);
 
 /// <summary>How far the protection of a group is.</summary>
 public enum ProtectionStage
@@ -65,6 +67,14 @@ public sealed record ProtectionState
     /// nanoseconds).</summary>
     public ImmutableSortedDictionary<string, long> FlippedSince { get; init; } = ImmutableSortedDictionary<string, long>.Empty;
 
+    /// <summary>Keys of the commands about leases that are done. They are no part of the network's: a path that is armed again leaves them.
+    /// </summary>
+    public ImmutableSortedSet<string> LeasesDone { get; init; } = [];
+
+    /// <summary>The leases under which its servers are to run where they are; null = none.</summary>
+    [JsonIgnore]
+    public SiteLease? Lease => Request.Witness is { } witness ? new SiteLease(witness, Request.Group, Plan.From, Plan.Epoch) : null;
+
     /// <summary>Why nothing is armed; null where something is, or is to be.</summary>
     public string? Why { get; init; }
 
@@ -85,7 +95,7 @@ public sealed record ProtectionState
 [JsonDerivedType(typeof(ProtectionTakenUp), "protection-taken-up")]
 public abstract record ProtectionInput;
 
-/// <summary>A PE has carried a signal out.</summary>
+/// <summary>A PE has carried a signal out; a witness or a host, what it was told of a lease.</summary>
 /// <param name="Key">The command's key.</param>
 public sealed record PartDone(string Key) : ProtectionInput;
 

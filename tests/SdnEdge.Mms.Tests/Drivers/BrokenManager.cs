@@ -119,6 +119,12 @@ internal sealed class ForgetfulParties(IParties parties, ConcurrentDictionary<st
     public Task<IReadOnlyList<string>> LeftOverAsync(string pe, string path, CancellationToken cancel)
         => parties.LeftOverAsync(pe, path, cancel);
 
+    public async Task<LeaseInfo?> LeaseAsync(LeaseCommand command, CancellationToken cancel)
+    {
+        await IssueAsync(command.Key, cancel);
+        return await parties.LeaseAsync(command, cancel);
+    }
+
     public Task<ServerInfo> ServerAsync(string host, string server, CancellationToken cancel) => parties.ServerAsync(host, server, cancel);
 
     private Task IssueAsync(string key, CancellationToken cancel)

@@ -170,6 +170,10 @@ internal sealed class CrashPoint
         public Task<IReadOnlyList<string>> LeftOverAsync(string pe, string path, CancellationToken cancel)
             => life.LookAsync(() => parties.LeftOverAsync(pe, path, cancel));
 
+        public Task<LeaseInfo?> LeaseAsync(LeaseCommand command, CancellationToken cancel) => life.ThroughAsync(
+            life._commands, command.Key, CrashAt.BeforeCommand, CrashAt.AfterCommand,
+            () => parties.LeaseAsync(command, CancellationToken.None));
+
         public Task<ServerInfo> ServerAsync(string host, string server, CancellationToken cancel)
             => life.LookAsync(() => parties.ServerAsync(host, server, cancel));
     }

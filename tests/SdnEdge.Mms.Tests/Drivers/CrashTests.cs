@@ -406,6 +406,8 @@ public sealed class CrashTests(EtcdServer etcd, ITestOutputHelper output) : ICla
         public Task<string?> WhyNotDirectAsync(string pe, PathMove path, CancellationToken cancel)
             => parties.WhyNotDirectAsync(pe, path, cancel);
 
+        public Task<LeaseInfo?> LeaseAsync(LeaseCommand command, CancellationToken cancel) => parties.LeaseAsync(command, cancel);
+
         public Task<SourceTells> TellsAsync(PathMove path, CancellationToken cancel) => parties.TellsAsync(path, cancel);
 
         public Task<IReadOnlyList<string>> LeftOverAsync(string pe, string path, CancellationToken cancel)

@@ -43,6 +43,39 @@ public sealed class ProtectionServiceTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_site_that_is_gone_with_all_its_parties_is_fenced_by_its_lease_when_that_has_run_out_and_not_before()
+    {
+        await ProtectAsync(witness: "third");
+        await UntilAsync(() => Shop is { Stage: ProtectionStage.Armed } shop && ProtectionMachine.LeaseOf(shop) is not null);
+        Assert.Equal(1, Assert.Single(_parties.Bound).Value);
+        _parties.RunsOutInMs = 40;
+        _parties.Silent.UnionWith(["host-a", "pe-a"]);
+        await _manager.PostAsync(_ => new FailoverRequested("m1", "shop", "site-b", new Failover(FenceKind.Kill, "it is gone"), "user ops"),
+            "user ops");
+        await UntilAsync(() => _parties.Asked.Count(k => k == "revoke-lease site-a 1") > 2);
+        Assert.Equal(MoveStage.Fence, _manager.State.Migrations["m1"].Current.Stage);
+        Assert.DoesNotContain(_parties.Asked, k => k.StartsWith("activate", StringComparison.Ordinal));
+        _parties.RunsOutInMs = 0;
+        await UntilAsync(() => _parties.Asked.Contains("activate s1 host-b 2"));
+
+        // Back again, the site is told that it has lost.
+        _parties.Silent.Clear();
+        await UntilAsync(() => _manager.State.Migrations["m1"].Outcome == MigrationOutcome.Moved);
+        Assert.Contains(_parties.Log, l => l.What == "done fence s1 host-a 2");
+    }
+
+    [Fact]
+    public async Task A_host_that_takes_no_lease_is_named_and_only_its_own_word_fences_it()
+    {
+        _parties.Failures["bind-lease"] = ScriptedParties.Refusal("no-witness");
+        await ProtectAsync(witness: "third");
+        await UntilAsync(() => _manager.ReasonsOf("shop").Any(r
+            => r.StartsWith("host-a refuses bind-lease s1", StringComparison.Ordinal)));
+        await StageAsync(ProtectionStage.Armed);
+        Assert.Null(ProtectionMachine.LeaseOf(Shop!));
+    }
+
+    [Fact]
     public async Task The_target_is_told_a_backup_path_of_what_the_source_advertises_and_another_one_when_that_changes()
     {
         _parties.Silent.Add("pe-a");
@@ -194,9 +227,9 @@ public sealed class ProtectionServiceTests : IAsyncLifetime
         _manager = await ManagerService.StartAsync(_journal, _parties);
     }
 
-    private Task ProtectAsync(bool automatic = false) => _manager.PostAsync(_ => new ProtectionRequested(
+    private Task ProtectAsync(bool automatic = false, string? witness = null) => _manager.PostAsync(_ => new ProtectionRequested(
         new ProtectionRequest("shop", ProtectionPolicy.Cold, automatic,
-            [new("site-a", new WatchedPart(Neighbor: "10.1.1.1")), new("site-b", new WatchedPart(Neighbor: "10.1.1.2"))]),
+            [new("site-a", new WatchedPart(Neighbor: "10.1.1.1")), new("site-b", new WatchedPart(Neighbor: "10.1.1.2"))], witness),
         Plans.Move(["s1"]) with { Ahead = false }, "ops"), "ops");
 
     private Task StageAsync(ProtectionStage stage) => UntilAsync(() => Shop?.Stage == stage);

@@ -134,6 +134,52 @@ public sealed class FailoverTests : IDisposable
         Assert.Equal(accepted ? MigrationOutcome.Moved : MigrationOutcome.AsBefore, _story.Migration.Outcome);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Bound_to_a_lease_its_end_or_the_word_of_all_hosts_is_the_fence_whichever_comes_first(bool lease)
+    {
+        Armed(Plans.Move(["s1", "s2"]), "third");
+        Ask();
+        Assert.Equal((FenceKind.Lease, new SiteLease("third", "shop", "site-a", 1)),
+            (_story.Move.Plan.Failover!.Fence, _story.Move.Plan.Failover.Lease));
+        Assert.Equal(["fence s1 host-a 2", "fence s2 host-a 2", "revoke-lease site-a 1"], _story.Open.Select(c => c.Key));
+        _story.Done("fence s1");
+        Assert.False(_story.Move.TargetOwns);
+        _story.Done(lease ? "revoke-lease" : "fence s2");
+        Assert.Equal((MoveStage.Activate, true), (_story.Move.Stage, _story.Move.TargetOwns));
+        _story.Done("activate s1").Done("activate s2");
+
+        // A host that was fenced by its lease alone is told so, and only then what else there is.
+        string[] toSource = [.. _story.Open.OfType<SendOrder>().Where(o => o.Host == "host-a").Select(o => o.Key)];
+        Assert.Equal(lease ? ["fence s2 host-a 2", "retire s1 host-a 2", "retire s2 host-a 2"] : ["retire s1 host-a 2", "retire s2 host-a 2"],
+            toSource);
+        _story.End();
+        Assert.Equal(MigrationOutcome.Moved, _story.Migration.Outcome);
+    }
+
+    [Fact]
+    public void Where_one_server_is_not_bound_to_the_lease_only_the_hosts_word_fences()
+    {
+        Armed(Plans.Move(["s1", "s2"]), "third", leave: 1);
+        Ask();
+        Assert.Equal((FenceKind.Kill, null), (_story.Move.Plan.Failover!.Fence, _story.Move.Plan.Failover.Lease));
+        Assert.Equal(["fence s1 host-a 2", "fence s2 host-a 2"], _story.Open.Select(c => c.Key));
+    }
+
+    [Fact]
+    public void A_source_host_that_is_dead_for_good_is_given_up_behind_the_lease()
+    {
+        Armed(Plans.Move(["s1", "s2"]), "third");
+        Ask();
+        Assert.NotNull(ManagerMachine.MayGiveUp(_story.Migration, ["host-a"]));
+        _story.Done("revoke-lease").Done("activate s1").Done("activate s2");
+        _story.Feed(new GiveUpRequested("user ops", "it burns", ["host-a"]));
+        Assert.DoesNotContain(_story.Open.OfType<SendOrder>(), o => o.Host == "host-a");
+        _story.End();
+        Assert.Equal(MigrationOutcome.GivenUp, _story.Migration.Outcome);
+    }
+
     [Fact]
     public void What_is_not_armed_cannot_fail_over()
     {
@@ -213,5 +259,5 @@ public sealed class FailoverTests : IDisposable
     private void Ask() => _story.Feed(
         new FailoverRequested("m1", "shop", "site-b", new Failover(FenceKind.Kill, "host-a is gone"), "user ops"), "user ops");
 
-    private void Armed(MovePlan plan) => _story.Armed(plan);
+    private void Armed(MovePlan plan, string? witness = null, int leave = 0) => _story.Armed(plan, witness, leave);
 }

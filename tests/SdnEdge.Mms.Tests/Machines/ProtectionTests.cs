@@ -16,6 +16,8 @@ public sealed class ProtectionTests : IDisposable
 
     private (uint? LocalPref, string? Why) BackupOf(int path) => ProtectionMachine.BackupOf(Shop, Shop.Plan.Paths[path]);
 
+    private string[] Leases => [.. ProtectionMachine.OpenLeases(Shop).Select(c => c.Key)];
+
     private string[] Open => [.. ProtectionMachine.Open(Shop).Select(s => s.Key)];
 
     [Fact]
@@ -33,6 +35,36 @@ public sealed class ProtectionTests : IDisposable
         DoneAll();
         Assert.Equal((ProtectionStage.Armed, 0), (Shop.Stage, Open.Length));
         Assert.Empty(_story.State.Groups["shop"].Owners);
+    }
+
+    [Fact]
+    public void Servers_are_bound_to_a_lease_that_is_granted_and_freed_before_it_is_revoked()
+    {
+        _story.Armed(Plans.Move(["s1", "s2"]), "third", leave: 2);
+        Assert.Equal(["bind-lease s1 host-a 1", "bind-lease s2 host-a 1"], Leases);
+        Assert.Null(ProtectionMachine.LeaseOf(Shop));
+        Happen(new PartDone("bind-lease s1 host-a 1"));
+        Assert.Null(ProtectionMachine.LeaseOf(Shop));
+        Happen(new PartDone("bind-lease s2 host-a 1"));
+        Assert.Equal(new SiteLease("third", "shop", "site-a", 1), ProtectionMachine.LeaseOf(Shop));
+
+        // A path that is armed again, by a manager that was started again too, has nothing to do with that.
+        Happen(new ProtectionTakenUp());
+        Assert.Equal((ProtectionStage.ArmTarget, 0), (Shop.Stage, Leases.Length));
+        Assert.NotNull(ProtectionMachine.LeaseOf(Shop));
+        DoneAll();
+        DoneAll();
+        _story.Feed(new UnprotectRequested("shop", "user ops"));
+        Assert.Null(ProtectionMachine.LeaseOf(Shop));
+        Assert.Empty(Leases);
+        DoneAll();
+        DoneAll();
+        Assert.Equal(["free-lease s1 host-a 1", "free-lease s2 host-a 1"], Leases);
+        Happen(new PartDone("free-lease s2 host-a 1"));
+        Happen(new PartDone("free-lease s1 host-a 1"));
+        Assert.Equal(["revoke-lease site-a 1"], Leases);
+        Happen(new PartDone("revoke-lease site-a 1"));
+        Assert.Empty(_story.State.Protections);
     }
 
     [Fact]

@@ -44,14 +44,16 @@ internal sealed class Story : IDisposable
     public static Story FailOver(MovePlan plan) => new Story().Armed(plan).Feed(
         new FailoverRequested("m1", "shop", "site-b", new Failover(FenceKind.Kill, "host-a is gone"), "user ops"), "user ops");
 
-    /// <summary>The group is protected.</summary>
-    public Story Armed(MovePlan plan)
+    /// <summary>The group is protected, with leases where a witness is named; so many of its servers are not bound yet.</summary>
+    public Story Armed(MovePlan plan, string? witness = null, int leave = 0)
     {
         Feed(new ProtectionRequested(
             new ProtectionRequest("shop", ProtectionPolicy.Cold, false,
-                [new("site-a", new WatchedPart(Neighbor: "10.1.1.1")), new("site-b", new WatchedPart(Neighbor: "10.1.1.2"))]),
+                [new("site-a", new WatchedPart(Neighbor: "10.1.1.1")), new("site-b", new WatchedPart(Neighbor: "10.1.1.2"))], witness),
             plan with { Ahead = false }, "user ops"), "user ops");
         while (ProtectionMachine.Open(State.Protections["shop"]) is [var next, ..])
+            Feed(new ProtectionHappened("shop", State.Protections["shop"].Epoch, new PartDone(next.Key)));
+        while (ProtectionMachine.OpenLeases(State.Protections["shop"]) is [var next, ..] open && (next is OpenLease || open.Count > leave))
             Feed(new ProtectionHappened("shop", State.Protections["shop"].Epoch, new PartDone(next.Key)));
         return this;
     }
@@ -243,8 +245,10 @@ internal static class Invariants
         // A stale copy is never granted: the pivot comes only while none is on record, and is the end of the reports before it.
         if (!was.TargetOwns && now.TargetOwns) Assert.All(was.StaleVolumes.Keys, v => Assert.True(was.Accepts(v)));
 
-        // A fail-over: the target is granted its epoch when all the source's hosts have said that nothing of it runs there, and never will.
-        if (!was.TargetOwns && now.TargetOwns && now.Plan.Failover is not null)
+        // A fail-over: the target is granted its epoch when all the source's hosts have said that nothing of it runs there, and never will;
+        // or when the witness has said that the last lease of all of them has run out.
+        if (!was.TargetOwns && now.TargetOwns && now.Plan.Failover is { } failover
+            && !(failover.Lease is { } lease && now.Done.Contains(new RevokeLease(lease).Key)))
         {
             Assert.All(now.Plan.Servers, s => Assert.Contains(now.Orders,
                 o => o.Host == s.SourceHost && o.Reply.Server == s.Name
