@@ -9,6 +9,8 @@ var root = new RootCommand("sdnedge: a provider-edge router that moves running s
     HostCommand.Create(),
     StoreCommand.Create(),
     BfdCommand.Create(),
+    WitnessCommand.Create(),
+    WatchdogCommand.Create(),
     ShowCommand.Create(),
     BgpCommand.Create(),
     MigrateCommand.Create(),

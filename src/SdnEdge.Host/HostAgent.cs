@@ -5,6 +5,7 @@ using SdnEdge.Core.Migration;
 using SdnEdge.Host.Api;
 using SdnEdge.Host.Config;
 using SdnEdge.Host.Drivers;
+using SdnEdge.Host.Leases;
 using SdnEdge.Host.Qemu;
 using SdnEdge.Linux;
 using SdnEdge.Web;
@@ -15,8 +16,8 @@ namespace SdnEdge.Host;
 
 /// <summary>
 /// The agent of one server host: the only one that starts a server here. Its start, in order: 1. the state folder, for itself alone;
-/// 2. the link by which guests come, each server's record and driver; 3. a look at each server; 4. the API; 5. BFD, which
-/// says to the PEs that it is there. No server is started or resumed by its start, and none stopped by its end.
+/// 2. the link by which guests come, each server's record and driver; 3. a look at each server, and the watchdog of those that are bound to
+/// a lease; 4. the API; 5. BFD, which says to the PEs that it is there. No server is started or resumed by its start, and none stopped by its end.
 /// </summary>
 public sealed class HostAgent : IHostControl, IAsyncDisposable
 {
@@ -29,12 +30,15 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
     private readonly CopyBandwidth _bandwidth;
     private MigrationLink? _link;
     private readonly HostBfd _bfd;
+    private readonly HostLeases _leases;
     private StoreClient? _volumes;
 
-    private HostAgent(HostAgentConfig config, RecordStore store, Func<int, ProcessStartInfo>? bfdProcess)
+    private HostAgent(HostAgentConfig config, RecordStore store, Func<int, ProcessStartInfo>? bfdProcess,
+        Func<string, ProcessStartInfo>? watchdog)
     {
         (_config, _store, _bandwidth) = (config, store, new CopyBandwidth(config.Migration?.BytesPerSecond ?? 0));
         _bfd = new HostBfd(config, Events, bfdProcess);
+        _leases = new HostLeases(config, store, Events, watchdog);
     }
 
     /// <summary>Its API; null where its configuration gives it none.</summary>
@@ -48,11 +52,25 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
     /// <param name="drivers">Other drivers than those that the configuration names; null = those.</param>
     /// <param name="bfdProcess">How a process is started that does the work of <see cref="Bfd.BfdLink.Serve"/> with the descriptor that it
     /// inherits; null = a thread of this process does it.</param>
-    /// <exception cref="IOException">The state folder or the API's socket cannot be had; the message says why and what to do.</exception>
+    /// <param name="watchdog">How the watchdog of a state folder is started (<see cref="Watchdog.RunAsync"/>); null: no server can be bound
+    /// to a lease.</param>
+    /// <exception cref="IOException">The state folder or the API's socket cannot be had, or a binding to a lease not be kept; the message
+    /// says why and what to do.</exception>
     public static async Task<HostAgent> StartAsync(HostAgentConfig config, Func<ServerConfig, IServerDriver>? drivers = null,
-        Func<int, ProcessStartInfo>? bfdProcess = null)
+        Func<int, ProcessStartInfo>? bfdProcess = null, Func<string, ProcessStartInfo>? watchdog = null)
     {
-        var agent = new HostAgent(config, RecordStore.Open(config.StateFolder), bfdProcess);
+        RecordStore store = RecordStore.Open(config.StateFolder);
+        HostAgent agent;
+        try
+        {
+            agent = new HostAgent(config, store, bfdProcess, watchdog);
+        }
+        catch
+        {
+            store.Dispose();
+            throw;
+        }
+
         try
         {
             if (config.Migration is { } migration) agent._link = new MigrationLink(migration);
@@ -60,8 +78,10 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
             {
                 agent._servers.Add(server.Name,
                     new ServerAgent(server.Name, server.Runs, agent.WithVolumes(server, (drivers ?? agent.DriverOf)(server)), agent._store,
-                        agent.Events));
+                        agent.Events, () => agent._leases.WhyNot(server.Name)));
             }
+
+            agent._leases.Start();
 
             foreach (ServerAgent server in agent._servers.Values) server.Start();
             agent._api = await ApiServer.StartAsync(HostApi.Options(config, agent));
@@ -85,10 +105,10 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
     }
 
     /// <inheritdoc/>
-    public IReadOnlyList<ServerInfo> Servers() => [.. _servers.Values.Select(s => s.Published)];
+    public IReadOnlyList<ServerInfo> Servers() => [.. _servers.Values.Select(Shown)];
 
     /// <inheritdoc/>
-    public ServerInfo Server(string name) => Known(name).Published;
+    public ServerInfo Server(string name) => Shown(Known(name));
 
     /// <inheritdoc/>
     public CopyInfo Copy(string name) => Known(name).Copy
@@ -100,7 +120,23 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
 
     /// <inheritdoc/>
     public Task<ServerReply> OrderAsync(string name, ServerOrder order, ServerOrderRequest request, CancellationToken cancel)
-        => Known(name).OrderAsync(order, request, cancel);
+    {
+        ServerAgent server = Known(name);
+
+        // Before anything is promised. What needs a lease is what may end with a server that runs here.
+        bool runs = order is ServerOrder.Activate or ServerOrder.Resume or ServerOrder.Start
+            || (order == ServerOrder.Prepare && request.Role == MigrationRole.Target);
+        return runs && _leases.WhyNot(name) is { } why ? throw new ProblemException(new Problem(ApiProblems.NoLease,
+            "There is no lease for the server", 409, why)) : server.OrderAsync(order, request, cancel);
+    }
+
+    /// <inheritdoc/>
+    public async Task<ServerInfo> BindAsync(string name, ServerLeaseCall call, CancellationToken cancel)
+    {
+        ServerAgent server = Known(name);
+        await _leases.BindAsync(_config.Servers.First(s => s.Name == name), call, cancel);
+        return Shown(server);
+    }
 
     /// <inheritdoc/>
     public IReadOnlyList<MetricFamily> Metrics()
@@ -127,6 +163,9 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
             new("sdnedge_host_copies_refused_total",
                 "Connections of other hosts that were refused: a stranger's certificate, or a server that nobody expects.",
                 MetricKind.Counter, [new MetricSample(_link?.Refused ?? 0)]),
+            new("sdnedge_host_lease_seconds", "How long the lease of a server is good for still, if it is not renewed; 0 = it has run "
+                + "out.", MetricKind.Gauge, [.. all.Select(s => (s.Name, Lease: _leases.Of(s.Name))).Where(s => s.Lease is not null)
+                    .Select(s => new MetricSample((s.Lease!.ValidForMs ?? 0) / 1e3, ("server", s.Name)))]),
             .. BfdMetrics.Of(Bfd()),
         ];
 
@@ -142,11 +181,14 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
         // First: should the rest take too long and the agent be killed, the PEs know already that this is wanted.
         await _bfd.DisposeAsync();
         if (_api is not null) await _api.DisposeAsync();
+        await _leases.DisposeAsync();
         foreach (ServerAgent server in _servers.Values) await server.DisposeAsync();
         if (_link is not null) await _link.DisposeAsync();
         _volumes?.Dispose();
         _store.Dispose();
     }
+
+    private ServerInfo Shown(ServerAgent server) => server.Published with { Lease = _leases.Of(server.Name) };
 
     private ServerAgent Known(string name) => _servers.TryGetValue(name, out ServerAgent? server) ? server
         : throw new ProblemException(Problems.NotFound(

@@ -1,9 +1,7 @@
-using System.Security.Cryptography;
-using System.Text;
-using System.Text.Json;
 using System.Text.Json.Serialization;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Migration;
+using SdnEdge.Host.Leases;
 using SdnEdge.Linux;
 
 namespace SdnEdge.Host;
@@ -13,6 +11,7 @@ namespace SdnEdge.Host;
     UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
     Converters = [typeof(JsonStringEnumConverter<HostPhase>), typeof(JsonStringEnumConverter<MigrationRole>)])]
 [JsonSerializable(typeof(HostRecord))]
+[JsonSerializable(typeof(LeaseBinding))]
 internal sealed partial class RecordTypes : JsonSerializerContext;
 
 /// <summary>What was found on disk for a server.</summary>
@@ -25,13 +24,13 @@ public sealed record RecordFound(HostRecord? Record, string? Fault);
 /// <code>
 /// {"version":1,"sha256":"&lt;of the record's bytes as they stand here&gt;","record":{"name":"vs","epoch":7,"mayRun":7,...}}
 /// </code>
-/// A file is valid if and only if its version is 1, the checksum is that of the bytes of its record, and the record is one of this server
-/// without a contradiction. Fault model: a crash at any point leaves the old or the new file (<see cref="DurableFile"/>); a file that was
-/// damaged, truncated, edited, copied from another server or written by a later version is refused, and never taken for an empty one.
+/// and a second one, of the same form, for a server that was ever bound to a lease. A file is valid if and only if its version is 1, the
+/// checksum is that of the bytes of its record, and the record is one of this server without a contradiction. Fault model: a crash at any
+/// point leaves the old or the new file (<see cref="RecordFile"/>); a file that was damaged, truncated, edited, copied from another server
+/// or written by a later version is refused, and never taken for an empty one.
 /// </summary>
 public sealed class RecordStore : IDisposable
 {
-    private const int Version = 1;
     private const string Suffix = ".server.json";
 
     private readonly string _folder;
@@ -59,6 +58,12 @@ public sealed class RecordStore : IDisposable
     /// <summary>The file of a server.</summary>
     public string PathOf(string server) => Path.Combine(_folder, server + Suffix);
 
+    /// <summary>The file that says under which lease a server may run.</summary>
+    public string BindingOf(string server) => Path.Combine(_folder, server + ".lease.json");
+
+    /// <summary>The folder.</summary>
+    public string Folder => _folder;
+
     /// <summary>The folder of a server's process and sockets.</summary>
     public string FolderOf(string server) => Path.Combine(_folder, server + ".run");
 
@@ -69,55 +74,32 @@ public sealed class RecordStore : IDisposable
     public RecordFound Read(string server)
     {
         string path = PathOf(server);
-        byte[] bytes;
-        try
-        {
-            bytes = File.ReadAllBytes(path);
-        }
-        catch (FileNotFoundException)
-        {
-            return new RecordFound(null, null);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return Bad(path, $"cannot be read: {e.Message}", "make it readable");
-        }
-
-        try
-        {
-            using JsonDocument document = JsonDocument.Parse(bytes);
-            JsonElement root = document.RootElement;
-            int version = root.GetProperty("version").GetInt32();
-            if (version != Version) return Bad(path, $"has version {version} and this program reads version {Version}",
-                "run the program that wrote it, or a later one");
-            JsonElement record = root.GetProperty("record");
-            string text = record.GetRawText();
-            if (root.GetProperty("sha256").GetString() != Checksum(text)) return Bad(path, "is damaged: its checksum is wrong", Restore);
-            HostRecord read = record.Deserialize(RecordTypes.Default.HostRecord)!;
-            if (read.Name != server) return Bad(path, $"is the record of server '{read.Name}'", "put the right file there");
-            return read.Contradiction() is { } wrong ? Bad(path, $"contradicts itself: {wrong}", Restore) : new RecordFound(read, null);
-        }
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
-        {
-            return Bad(path, $"is damaged: {e.Message}", Restore);
-        }
+        RecordRead<HostRecord> read = RecordFile.Read(path, RecordTypes.Default.HostRecord);
+        if (read.Fault is { } fault) return Bad(path, fault.What, fault.Right ?? Restore);
+        if (read.Record is not { } record) return new RecordFound(null, null);
+        if (record.Name != server) return Bad(path, $"is the record of server '{record.Name}'", "put the right file there");
+        return record.Contradiction() is { } wrong ? Bad(path, $"contradicts itself: {wrong}", Restore) : new RecordFound(record, null);
     }
 
     /// <summary>Makes a record durable: when this returns it is on disk.</summary>
     /// <exception cref="IOException">It could not be written; says which file.</exception>
-    public void Write(HostRecord record)
+    public void Write(HostRecord record) => RecordFile.Write(PathOf(record.Name), record, RecordTypes.Default.HostRecord);
+
+    /// <summary>Reads what binds a server to a lease.</summary>
+    /// <exception cref="IOException">It cannot be used; says why and what would be right.</exception>
+    public LeaseBinding? ReadBinding(string server)
     {
-        string text = JsonSerializer.Serialize(record, RecordTypes.Default.HostRecord);
-        try
-        {
-            DurableFile.Replace(PathOf(record.Name),
-                Encoding.UTF8.GetBytes($"{{\"version\":{Version},\"sha256\":\"{Checksum(text)}\",\"record\":{text}}}\n"));
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new IOException($"{PathOf(record.Name)} cannot be written: {e.Message}; make room for it and make it writable", e);
-        }
+        string path = BindingOf(server);
+        RecordRead<LeaseBinding> read = RecordFile.Read(path, RecordTypes.Default.LeaseBinding);
+        RecordFault? fault = read.Fault ?? (read.Record is { } found && found.Server != server
+            ? new RecordFault($"is the binding of server '{found.Server}'", "put the right file there") : null);
+        return fault is null ? read.Record : throw new IOException($"{path} {fault.What}; {fault.Right ?? "find out whether the server is "
+            + "protected, remove the file, and protect its group anew"}, then start the agent again");
     }
+
+    /// <summary>Makes what binds a server to a lease durable: when this returns it is on disk.</summary>
+    /// <exception cref="IOException">It could not be written; says which file.</exception>
+    public void Write(LeaseBinding binding) => RecordFile.Write(BindingOf(binding.Server), binding, RecordTypes.Default.LeaseBinding);
 
     /// <inheritdoc/>
     public void Dispose() => _lock.Dispose();
@@ -127,6 +109,4 @@ public sealed class RecordStore : IDisposable
 
     private static RecordFound Bad(string path, string what, string right)
         => new(null, $"no order is taken: {path} {what}; {right}, then start the agent again");
-
-    private static string Checksum(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)));
 }

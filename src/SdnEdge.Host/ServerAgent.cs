@@ -32,6 +32,7 @@ internal sealed class ServerAgent : IAsyncDisposable
     private readonly IServerDriver _driver;
     private readonly RecordStore _store;
     private readonly EventLog _events;
+    private readonly Func<string?> _noLease;
     private readonly Channel<HostInput> _inputs = Channel.CreateUnbounded<HostInput>(new UnboundedChannelOptions { SingleReader = true });
     private readonly Dictionary<long, TaskCompletionSource<ServerReply>> _answers = [];
     private readonly Lock _answersLock = new();
@@ -51,9 +52,16 @@ internal sealed class ServerAgent : IAsyncDisposable
     private volatile IReadOnlyList<ServerVolumeInfo>? _volumes;
     private volatile bool _unusable;
 
-    public ServerAgent(string name, bool runs, IServerDriver driver, RecordStore store, EventLog events)
+    /// <summary>Makes it.</summary>
+    /// <param name="name">The server.</param>
+    /// <param name="runs">Whether this host has the right to run it before any order was given.</param>
+    /// <param name="driver">How it is driven.</param>
+    /// <param name="store">Where its record is.</param>
+    /// <param name="events">Where events are told.</param>
+    /// <param name="noLease">Why it must not run now for want of a lease; null = it may.</param>
+    public ServerAgent(string name, bool runs, IServerDriver driver, RecordStore store, EventLog events, Func<string?> noLease)
     {
-        (Name, _driver, _store, _events) = (name, driver, store, events);
+        (Name, _driver, _store, _events, _noLease) = (name, driver, store, events, noLease);
         if (driver.VolumeNames is { Count: > 0 } volumes)
             _volumes = [.. volumes.Select(v => new ServerVolumeInfo(v, Fault: "the store was not asked yet"))];
         RecordFound found = store.Read(name);
@@ -295,6 +303,7 @@ internal sealed class ServerAgent : IAsyncDisposable
             ServerOrderRequest request = call.Order.Request;
             var context = new DriverContext(Name, request.Epoch, request.Migration, request.PeerHost ?? _server.Record.PeerHost,
                 request.CopyMs, _server.Record.MaxStopMs, request.StaleVolumes, CopyBytesPerSecond: _server.Record.CopyBytesPerSecond);
+            if (call.Call is DriverCall.Activate or DriverCall.Resume && _noLease() is { } why) throw new DriverException(why);
             Task<ServerState> task = call.Call switch
             {
                 DriverCall.Look => _driver.LookAsync(context, cancel),
@@ -364,7 +373,8 @@ internal sealed class ServerAgent : IAsyncDisposable
             ServerState state = await _driver.LookAsync(context, cancel);
 
             // It has the right to run, and would but for its disk: no order is needed. An order that comes meanwhile waits for the look.
-            if (state == ServerState.Paused && _driver.WaitsForDisk && record.MayRun is not null) await _driver.RetryDiskAsync(cancel);
+            if (state == ServerState.Paused && _driver.WaitsForDisk && record.MayRun is not null && _noLease() is null)
+                await _driver.RetryDiskAsync(cancel);
             seen = new ServerSeen(state, state == ServerState.Running ? null : _driver.Why);
         }
         catch (OperationCanceledException) when (cancel.IsCancellationRequested)

@@ -1,6 +1,33 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 
 namespace SdnEdge.Linux;
+
+internal static unsafe partial class Libc
+{
+    public const int CLOCK_BOOTTIME = 7;
+
+    [LibraryImport(Library, EntryPoint = "clock_gettime", SetLastError = true)]
+    public static partial int GetClock(int clock, TimeSpec* time);
+}
+
+/// <summary>
+/// CLOCK_BOOTTIME in nanoseconds, the same in every process of a machine. Unlike <see cref="Monotonic"/> it goes on while the machine
+/// sleeps: for what must have run out when it wakes.
+/// </summary>
+public static unsafe class BootTime
+{
+    /// <summary>The time.</summary>
+    public static long Now
+    {
+        get
+        {
+            Libc.TimeSpec time;
+            return Libc.GetClock(Libc.CLOCK_BOOTTIME, &time) == 0 ? (time.Seconds * 1_000_000_000L) + time.Nanoseconds
+                : throw LinuxException.Last("read CLOCK_BOOTTIME");
+        }
+    }
+}
 
 /// <summary>
 /// The one clock of the system: CLOCK_MONOTONIC in nanoseconds, the same in every process of a machine. What the kernel

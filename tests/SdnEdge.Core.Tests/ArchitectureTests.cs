@@ -20,7 +20,8 @@ public sealed class ArchitectureTests
         ["SdnEdge.Lab"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Linux"],
         ["SdnEdge.Demo"] = ["SdnEdge.Lab", "SdnEdge.Mms"],
         ["SdnEdge.Cli"] = ["SdnEdge.Bfd", "SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Demo", "SdnEdge.Host", "SdnEdge.Lab", "SdnEdge.Linux",
-            "SdnEdge.Mms", "SdnEdge.Router", "SdnEdge.Storage"],
+            "SdnEdge.Mms", "SdnEdge.Router", "SdnEdge.Storage", "SdnEdge.Witness"],
+        ["SdnEdge.Witness"] = ["SdnEdge.Core", "SdnEdge.Linux", "SdnEdge.Web"],
     };
 
     [Fact]

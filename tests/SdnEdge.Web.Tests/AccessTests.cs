@@ -5,6 +5,7 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
+using SdnEdge.Core.Leases;
 using SdnEdge.Core.Wire;
 using SdnEdge.Host;
 using SdnEdge.Host.Config;
@@ -14,6 +15,8 @@ using SdnEdge.Router;
 using SdnEdge.Storage;
 using SdnEdge.Storage.Config;
 using SdnEdge.Testing;
+using SdnEdge.Witness;
+using SdnEdge.Witness.Config;
 using Xunit;
 
 namespace SdnEdge.Web.Tests;
@@ -76,6 +79,7 @@ public sealed class AccessTests : IDisposable
             migrate POST /v1/servers/{name}/retire
             migrate POST /v1/servers/{name}/start
             migrate POST /v1/servers/{name}/fence
+            migrate PUT  /v1/servers/{name}/lease
             read    GET  /v1/servers/{name}/copy
             read    GET  /v1/bfd
             """,
@@ -108,6 +112,17 @@ public sealed class AccessTests : IDisposable
             read    GET  /v1/volumes/{name}/branches
             admin   GET  /v1/volumes/{name}/branches/{number:int}
             admin   DELETE /v1/volumes/{name}/branches/{number:int}
+            """,
+        ["witness"] = """
+            read    GET  /openapi/{documentName}.json
+            read    GET  /metrics
+            read    GET  /v1/node
+            read    GET  /v1/leases
+            read    GET  /v1/leases/{group}/{site}
+            read    GET  /v1/events
+            migrate PUT  /v1/leases/{group}/{site}
+            store   POST /v1/leases/{group}/{site}/renew
+            migrate POST /v1/leases/{group}/{site}/revoke
             """,
         ["mms"] = """
             read    GET  /openapi/{documentName}.json
@@ -165,6 +180,7 @@ public sealed class AccessTests : IDisposable
     [InlineData("pe")]
     [InlineData("host")]
     [InlineData("store")]
+    [InlineData("witness")]
     [InlineData("mms")]
     public async Task Every_identity_may_do_at_every_endpoint_what_its_role_says_and_no_more(string daemon)
     {
@@ -255,6 +271,10 @@ public sealed class AccessTests : IDisposable
                 StoreAgent store = await StoreAgent.StartAsync(
                     new StoreConfig("store-a", "dc-a", api, Path.Combine(_folder, "state"), exports, null, []));
                 return (store, store.Api!);
+            case "witness":
+                WitnessAgent witness = await WitnessAgent.StartAsync(
+                    new WitnessConfig("witness", api, Path.Combine(_folder, "state"), new LeaseRules()));
+                return (witness, witness.Api!);
             default:
                 MmsDaemon mms = await MmsDaemon.StartAsync(
                     new MmsConfig { Name = "mms", Journal = Path.Combine(_folder, "journal.db"), Api = api });
@@ -265,7 +285,8 @@ public sealed class AccessTests : IDisposable
     private static string Concrete(string pattern) => pattern
         .Replace("{documentName}", "v1", StringComparison.Ordinal).Replace("{id}", "x", StringComparison.Ordinal)
         .Replace("{name}", "x", StringComparison.Ordinal).Replace("{number:int}", "1", StringComparison.Ordinal)
-        .Replace("{address}", "x", StringComparison.Ordinal);
+        .Replace("{address}", "x", StringComparison.Ordinal).Replace("{group}", "x", StringComparison.Ordinal)
+        .Replace("{site}", "x", StringComparison.Ordinal);
 
     // All requests by one process. An event stream has no end, but ends with 400 where its place is no number.
     private async Task<int[]> CurlAsync(int user, IReadOnlyList<(string Method, string Path)> requests)
@@ -283,7 +304,8 @@ public sealed class AccessTests : IDisposable
             text.Append($"url = \"http://daemon{Concrete(path)}\"\nunix-socket = \"{Socket}\"\nsilent\noutput = \"/dev/null\"\n");
             text.Append($"max-time = {Patience.Seconds}\nwrite-out = \"%{{http_code}}\\n\"\nheader = \"Last-Event-ID: none\"\n");
             if (method == "DELETE") text.Append("request = DELETE\n");
-            if (method == "POST") text.Append("header = \"Content-Type: application/json\"\ndata = \"{}\"\n");
+            if (method == "PUT") text.Append("request = PUT\n");
+            if (method is "POST" or "PUT") text.Append("header = \"Content-Type: application/json\"\ndata = \"{}\"\n");
         }
 
         await process.StandardInput.WriteAsync(text.ToString());
@@ -316,7 +338,7 @@ public sealed class AccessTests : IDisposable
     {
         using var request = new HttpRequestMessage(new HttpMethod(method), Concrete(path)[1..]);
         request.Headers.TryAddWithoutValidation("Last-Event-ID", "none");
-        if (method == "POST") request.Content = new StringContent("{}", new MediaTypeHeaderValue("application/json"));
+        if (method is "POST" or "PUT") request.Content = new StringContent("{}", new MediaTypeHeaderValue("application/json"));
         try
         {
             using HttpResponseMessage response = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);

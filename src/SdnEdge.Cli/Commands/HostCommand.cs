@@ -109,7 +109,7 @@ internal static class HostCommand
 
     private static async Task RunAsync(HostAgentConfig config, CancellationToken stop)
     {
-        await using HostAgent agent = await HostAgent.StartAsync(config, bfdProcess: BfdCommand.Start);
+        await using HostAgent agent = await HostAgent.StartAsync(config, bfdProcess: BfdCommand.Start, watchdog: WatchdogCommand.Start);
         string where = config.Api.Unix is { } socket ? $", API on {socket}" : "";
         Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}{where}");
         foreach (ServerInfo server in agent.Servers())

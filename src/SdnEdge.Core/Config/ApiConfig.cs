@@ -36,7 +36,8 @@ public enum ApiRole
     None,
     /// <summary>Look.</summary>
     Read,
-    /// <summary>Look, and report to a manager what becomes of volumes: for stores.</summary>
+    /// <summary>Look, and report to a manager what becomes of volumes: for stores. At a witness: look, and renew leases, for
+    /// hosts.</summary>
     Store,
     /// <summary>Start, abort and finish migrations; send a migration's signals and orders.</summary>
     Migrate,

@@ -31,6 +31,10 @@ internal static class Endpoints
                 .Needs(ApiRole.Migrate).Fails(400, 404, 409, 502, 503);
         }
 
+        v1.MapPut("/servers/{name}/lease", ([FromRoute] string name, [FromBody] ServerLeaseCall call, CancellationToken cancel)
+                => BindAsync(host, name, call, cancel))
+            .Says("From now on the server may run here only under this lease of the witness, or under none").WithTags("orders")
+            .Needs(ApiRole.Migrate).Fails(400, 404, 409, 503);
         v1.MapEvents(host.Events, "this host", stopping);
         app.MapGet("/metrics",
             () => Results.Text(PrometheusText.Write([.. host.Metrics(), .. checks.Metrics(), .. ProcessMetrics.Collect()]),
@@ -45,6 +49,13 @@ internal static class Endpoints
         if (errors.Count == 0) return await host.OrderAsync(name, order, request, cancel);
         throw new ProblemException(Problems.BadRequest(
             $"{HostFsm.Word(order)} needs {errors.Count} thing{(errors.Count == 1 ? "" : "s")} put right", errors));
+    }
+
+    private static async Task<ServerInfo> BindAsync(IHostControl host, string name, ServerLeaseCall call, CancellationToken cancel)
+    {
+        IReadOnlyList<ProblemError> errors = OrderChecks.Check(call);
+        return errors.Count == 0 ? await host.BindAsync(name, call, cancel) : throw new ProblemException(Problems.BadRequest(
+            $"a lease needs {errors.Count} thing{(errors.Count == 1 ? "" : "s")} put right", errors));
     }
 
     private static string Meaning(ServerOrder order) => order switch

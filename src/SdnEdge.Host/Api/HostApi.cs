@@ -11,7 +11,7 @@ internal static class HostApi
     public static ApiServerOptions Options(HostAgentConfig config, IHostControl host) => new(
         "SdnEdge server host API", "Orders of the migration management system to the agent of one server host, and what its servers do.",
             config.Api,
-        ApiJson.Options, [ApiJson.Options.GetTypeInfo(typeof(ServerOrderRequest))],
+        ApiJson.Options, [ApiJson.Options.GetTypeInfo(typeof(ServerOrderRequest)), ApiJson.Options.GetTypeInfo(typeof(ServerLeaseCall))],
         (app, checks, stopping) => Endpoints.Map(app, host, checks, stopping))
     {
         MeterName = "SdnEdge.Host",

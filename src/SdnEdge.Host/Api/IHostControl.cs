@@ -30,6 +30,10 @@ public interface IHostControl
     /// <exception cref="ProblemException">It was refused; says why and what would be right.</exception>
     Task<ServerReply> OrderAsync(string name, ServerOrder order, ServerOrderRequest request, CancellationToken cancel);
 
+    /// <summary>Binds a server to a lease, or to none any more; returns when that is on disk and the watchdog has it.</summary>
+    /// <exception cref="ProblemException">It was refused; says why.</exception>
+    Task<ServerInfo> BindAsync(string name, ServerLeaseCall call, CancellationToken cancel);
+
     /// <summary>All metrics.</summary>
     IReadOnlyList<MetricFamily> Metrics();
 }

@@ -11,6 +11,18 @@ internal static class OrderChecks
     /// <summary>Longest time for which nobody may run, milliseconds.</summary>
     public const int MaxStopMs = 600_000;
 
+    /// <summary>Checks what binds a server to a lease.</summary>
+    public static IReadOnlyList<ProblemError> Check(ServerLeaseCall call)
+    {
+        var errors = new List<ProblemError>();
+        if (call.Epoch < 1) errors.Add(new ProblemError("/epoch", $"{call.Epoch} is not an epoch; send the group's, from 1"));
+        if (call.Group is null != call.Site is null)
+            errors.Add(new ProblemError(call.Group is null ? "/group" : "/site", "is missing; send both, or none to bind it to no lease"));
+        if (call.Group is { } group && !IsName(group)) errors.Add(new ProblemError("/group", Name("group", group)));
+        if (call.Site is { } site && !IsName(site)) errors.Add(new ProblemError("/site", Name("site", site)));
+        return errors;
+    }
+
     /// <summary>Checks the body of an order.</summary>
     public static IReadOnlyList<ProblemError> Check(ServerOrder order, ServerOrderRequest request)
     {

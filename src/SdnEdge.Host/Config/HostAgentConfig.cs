@@ -1,3 +1,4 @@
+using SdnEdge.Client;
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Wire;
 
@@ -12,9 +13,29 @@ namespace SdnEdge.Host.Config;
 /// <param name="Migration">How guests are carried to and from other hosts; null = none are.</param>
 /// <param name="Store">The block store of this site, which has the servers' volumes; null = no server has any.</param>
 /// <param name="Bfd">BFD sessions, by which PEs notice that this host or its link is dead; null = none.</param>
+/// <param name="Witness">The witness that grants leases; null = no server is bound to one.</param>
 public sealed record HostAgentConfig(
     string Name, string Site, ApiConfig Api, string StateFolder, IReadOnlyList<ServerConfig> Servers,
-    MigrationLinkConfig? Migration = null, SiteStoreConfig? Store = null, IReadOnlyList<BfdConfig>? Bfd = null);
+    MigrationLinkConfig? Migration = null, SiteStoreConfig? Store = null, IReadOnlyList<BfdConfig>? Bfd = null,
+    WitnessLinkConfig? Witness = null);
+
+/// <summary>The witness, as its host reaches it.</summary>
+/// <param name="Name">Its name, for messages.</param>
+/// <param name="Api">Its API: <c>https://HOST:PORT/</c> or <c>unix:PATH</c>.</param>
+/// <param name="Certificate">PEM file of this host's certificate; null on a unix socket.</param>
+/// <param name="Key">PEM file of its private key; null on a unix socket.</param>
+/// <param name="Authority">PEM file of the CA that signs the witness's certificate; null on a unix socket.</param>
+public sealed record WitnessLinkConfig(string Name, string Api, string? Certificate = null, string? Key = null, string? Authority = null)
+{
+    /// <summary>A client; nothing is connected before the first call.</summary>
+    /// <exception cref="IOException">The certificate, its key or the authority cannot be read.</exception>
+    public WitnessClient Connect()
+    {
+        ClientIdentity? identity = Certificate is not null && Key is not null && Authority is not null
+            ? ClientIdentity.Load(Certificate, Key, Authority) : null;
+        return new WitnessClient(new ApiEndpoint(Name, Api, identity));
+    }
+}
 
 /// <summary>The block store of a site, as its host reaches it.</summary>
 /// <param name="Api">Unix socket of its API, absolute path.</param>

@@ -53,8 +53,35 @@ public static class HostConfigLoader
             root.Error("migration", $"is missing: {guest.Name} is a guest of QEMU, whose memory is carried to other hosts; write "
                 + "migration: { listen: \"192.0.2.1:7810\", certificate: ..., key: ..., clientCa: ..., peers: [...] }");
         IReadOnlyList<BfdConfig> bfd = BfdConfigReader.ReadOfHost(root);
+        WitnessLinkConfig? witness = root.Map("witness") is { } guard ? ReadWitness(guard) : null;
         root.Finish();
-        return new HostAgentConfig(name, site, api, folder, servers, migration, store, bfd.Count > 0 ? bfd : null);
+        return new HostAgentConfig(name, site, api, folder, servers, migration, store, bfd.Count > 0 ? bfd : null, witness);
+    }
+
+    private static WitnessLinkConfig ReadWitness(MapReader witness)
+    {
+        string name = ReadName(witness, "name", "witness");
+        string? api = witness.Text("api", required: true, "\"https://10.254.0.200:8443/\", or unix:/run/sdnedge/witness.sock");
+        string? why = api is null ? null : ApiConfigReader.WhyNotApi(api);
+        if (why is not null) witness.Error("api", why);
+        bool isHttps = api is not null && api.StartsWith("https://", StringComparison.OrdinalIgnoreCase);
+        string? certificate = PemFile("certificate", "host-a.crt"), key = PemFile("key", "host-a.key"),
+            authority = PemFile("authority", "ca.crt");
+        witness.Finish();
+        return new WitnessLinkConfig(name, api ?? "", certificate, key, authority);
+
+        string? PemFile(string field, string example)
+        {
+            string? path = witness.Text(field, example: $"/etc/sdnedge/{example}");
+            if (isHttps && path is null)
+                witness.Error(field, $"is missing: by https the witness knows a host by its certificate; write {field}: "
+                    + $"/etc/sdnedge/{example}");
+            else if (!isHttps && path is not null && api is not null && why is null)
+                witness.Error(field, "has no effect on a unix socket, where the kernel says who calls; take it out");
+            else if (path is not null && !path.StartsWith('/'))
+                witness.Error(field, $"'{path}' is not an absolute path; write it as /etc/sdnedge/{example}");
+            return path;
+        }
     }
 
     private static SiteStoreConfig ReadStore(MapReader map)

@@ -145,6 +145,15 @@ public sealed class QemuProcess
         foreach (string file in (string[])[PidFile, Expected, Given, Own.Main, Own.Rescue, Incoming, Outgoing]) File.Delete(file);
     }
 
+    /// <summary>Sends SIGKILL to it. Does not wait. Returns how many processes it was.</summary>
+    /// <param name="search">True: to every process that has its monitor. One that an agent has just started is not written down yet.</param>
+    public int KillNow(bool search)
+    {
+        HashSet<int> all = search ? [.. Started()] : [];
+        if (Id is { } known) all.Add(known);
+        return all.Count(id => Signals.Send(id, ProcessSignal.Kill));
+    }
+
     private void MakeFolder()
         => Directory.CreateDirectory(_folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
 

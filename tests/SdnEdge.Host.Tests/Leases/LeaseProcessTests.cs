@@ -1,0 +1,204 @@
+using SdnEdge.Client;
+using SdnEdge.Core.Api;
+using SdnEdge.Host.Qemu;
+using SdnEdge.Linux;
+using SdnEdge.Testing;
+using Xunit;
+using static SdnEdge.Host.Tests.Leases.LeasedSite;
+
+namespace SdnEdge.Host.Tests.Leases;
+
+/// <summary>
+/// Leases with real processes: whichever of agent, watchdog and witness stands still or dies, no server outlives its lease, and none dies
+/// that has one.
+/// </summary>
+[Trait("needs", "executable")]
+public sealed class LeaseProcessTests
+{
+    // Where it has to run out, and where it must not: longer than any machine stands still.
+    private const int ShortMs = 3_000, LongMs = 60_000;
+
+    [RootFact]
+    public async Task A_server_whose_lease_is_revoked_is_killed_and_started_by_order_and_under_a_new_epoch_only()
+    {
+        await using var site = new LeasedSite(ShortMs);
+        await site.RunAsync();
+        LeaseInfo open = await site.Witness.LeaseAsync(Group, Site);
+        Assert.Equal((1L, false, "host-a"), (open.Epoch, open.Revoked, open.Parties.Single().Name));
+        LeaseInfo revoked = await site.Witness.RevokeAsync(Group, Site, new LeaseRevokeCall(1));
+        Assert.True(revoked.Revoked);
+        await site.GoneAsync();
+        await Patience.ReadAsync(() => site.Witness.LeaseAsync(Group, Site), l => l.RunsOutInMs == 0, "it runs out");
+        ServerInfo seen = await Patience.ReadAsync(() => site.Host.ServerAsync(Server), s => s.State == ServerState.Absent, "it is seen");
+        Assert.Null(seen.Lease!.ValidForMs);
+
+        // Not by itself, not by an order, not by an agent that is started.
+        await RefusedAsync(ApiProblems.NoLease, () => site.StartServerAsync());
+        await site.KillHostAsync();
+        await site.StartHostAsync();
+        await RefusedAsync(ApiProblems.NoLease, () => site.StartServerAsync());
+        Assert.Null(site.ServerProcess);
+        await RefusedAsync(ApiProblems.LeaseRevoked, () => site.Witness.RenewAsync(Group, Site, new LeaseRenewCall("host-a", 1)));
+        await RefusedAsync("/problems/stale-epoch", () => site.Witness.OpenAsync(Group, Site, new LeaseOpenCall(1)));
+        await RefusedAsync(ApiProblems.NoLease, () => site.Host.LeaseAsync(Server, new ServerLeaseCall(Group, Site, 2)));
+
+        await site.Witness.OpenAsync(Group, Site, new LeaseOpenCall(2));
+        Assert.Equal(2, (await site.Host.LeaseAsync(Server, new ServerLeaseCall(Group, Site, 2))).Lease!.Epoch);
+        await site.StartServerAsync();
+        await RefusedAsync("/problems/stale-epoch", () => site.Host.LeaseAsync(Server, new ServerLeaseCall(Group, Site, 1)));
+    }
+
+    [RootFact]
+    public async Task A_server_is_killed_when_the_witness_stands_still()
+    {
+        await using var site = new LeasedSite(ShortMs);
+        await site.RunAsync();
+        Signals.Send(site.WitnessProcess!.Id, ProcessSignal.Stop);
+        await site.GoneAsync();
+        Signals.Send(site.WitnessProcess.Id, ProcessSignal.Continue);
+
+        // It was not revoked: by an order it is started again.
+        await Patience.ReadAsync(() => site.Host.ServerAsync(Server), s => s is { State: ServerState.Absent, Lease.ValidForMs: not null },
+            "it has a lease again");
+        await site.StartServerAsync();
+    }
+
+    [RootFact]
+    public async Task A_frozen_agent_costs_no_server_its_lease_and_leaves_none_running_without()
+    {
+        await using var site = new LeasedSite(ShortMs);
+        int server = await site.RunAsync();
+        Signals.Send(site.HostProcess!.Id, ProcessSignal.Stop);
+        await site.GrantedAsync(7);
+        Signals.Send(site.HostProcess.Id, ProcessSignal.Continue);
+        Assert.NotNull((await site.Host.ServerAsync(Server)).Lease);
+        await site.GrantedAsync(2);
+        Assert.Equal(server, site.ServerProcess);
+
+        Signals.Send(site.HostProcess.Id, ProcessSignal.Stop);
+        await site.Witness.RevokeAsync(Group, Site, new LeaseRevokeCall(1));
+        await site.GoneAsync();
+        Signals.Send(site.HostProcess.Id, ProcessSignal.Continue);
+        await Patience.ReadAsync(() => site.Host.ServerAsync(Server), s => s.State == ServerState.Absent, "it is seen");
+    }
+
+    [RootFact]
+    public async Task The_watchdog_of_a_dead_agent_goes_on_and_the_next_agent_finds_it()
+    {
+        await using var site = new LeasedSite(ShortMs);
+        int server = await site.RunAsync();
+        int? watchdog = site.Watchdog;
+        await site.KillHostAsync();
+        await site.GrantedAsync(7);
+        Assert.Equal(server, site.ServerProcess);
+        await site.StartHostAsync();
+        await Patience.ReadAsync(() => site.Host.ServerAsync(Server), s => s.Lease is { ValidForMs: not null }, "it knows the lease");
+        Assert.Equal((server, watchdog), (site.ServerProcess, site.Watchdog));
+        await site.KillHostAsync();
+        await site.Witness.RevokeAsync(Group, Site, new LeaseRevokeCall(1));
+        await site.GoneAsync();
+    }
+
+    [RootTheory]
+    [InlineData(ProcessSignal.Kill)]
+    [InlineData(ProcessSignal.Stop)]
+    public async Task A_watchdog_that_is_dead_or_stands_still_is_replaced_and_the_server_lives(ProcessSignal signal)
+    {
+        await using var site = new LeasedSite(LongMs);
+        int server = await site.RunAsync();
+        int first = site.Watchdog!.Value;
+        Signals.Send(first, signal);
+        int second = await site.OtherWatchdogAsync(first);
+        await site.GrantedAsync(1);
+        Assert.Equal((server, second), (site.ServerProcess, site.Watchdog));
+        Assert.NotNull((await site.Host.ServerAsync(Server)).Lease!.ValidForMs);
+    }
+
+    [RootFact]
+    public async Task Without_a_watchdog_an_agent_renews_once_and_else_kills()
+    {
+        await using var site = new LeasedSite(LongMs);
+        int server = await site.RunAsync();
+        await KillBothAsync();
+        await site.StartHostAsync();
+        await site.OtherWatchdogAsync(null);
+        await Patience.ReadAsync(() => site.Host.ServerAsync(Server), s => s.Lease is { ValidForMs: not null }, "it has a lease");
+        Assert.Equal(server, site.ServerProcess);
+
+        await KillBothAsync();
+        await site.KillWitnessAsync();
+        await site.StartHostAsync();
+        await site.GoneAsync();
+
+        async Task KillBothAsync()
+        {
+            await site.KillHostAsync();
+            Signals.Send(site.Watchdog!.Value, ProcessSignal.Kill);
+            await Patience.UntilAsync(() => site.Watchdog is null, () => "the watchdog does not end");
+        }
+    }
+
+    [RootFact]
+    public async Task A_server_that_is_bound_no_more_needs_no_lease_and_its_watchdog_ends()
+    {
+        await using var site = new LeasedSite(ShortMs);
+        int server = await site.RunAsync();
+        Assert.Null((await site.Host.LeaseAsync(Server, new ServerLeaseCall(null, null, 1))).Lease);
+        await Patience.UntilAsync(() => site.Watchdog is null, () => "the watchdog goes on");
+        await site.Witness.RevokeAsync(Group, Site, new LeaseRevokeCall(1));
+        await Patience.ReadAsync(() => site.Witness.LeaseAsync(Group, Site), l => l.RunsOutInMs == 0, "it runs out");
+        Assert.Equal(server, site.ServerProcess);
+    }
+
+    [RootFact]
+    public async Task A_witness_that_is_started_again_knows_what_it_has_revoked_and_says_that_it_may_have_granted()
+    {
+        await using var site = new LeasedSite(LongMs);
+        await site.StartWitnessAsync();
+        await site.Witness.OpenAsync(Group, Site, new LeaseOpenCall(1));
+        await site.Witness.RenewAsync(Group, Site, new LeaseRenewCall("host-a", 1));
+        await site.Witness.RevokeAsync(Group, Site, new LeaseRevokeCall(1));
+        await site.KillWitnessAsync();
+        await site.StartWitnessAsync();
+        LeaseInfo info = Assert.Single(await site.Witness.LeasesAsync());
+        Assert.Equal((1L, true), (info.Epoch, info.Revoked));
+        Assert.InRange(info.RunsOutInMs, 1, LongMs * 2);
+        Assert.Empty(info.Parties);
+        await RefusedAsync(ApiProblems.LeaseRevoked, () => site.Witness.RenewAsync(Group, Site, new LeaseRenewCall("host-a", 1)));
+    }
+
+    [RootFact]
+    public async Task A_host_that_knows_no_witness_binds_nothing()
+    {
+        await using var site = new LeasedSite(LongMs, knowsWitness: false);
+        await site.StartHostAsync();
+        await RefusedAsync(ApiProblems.NoLease, () => site.Host.LeaseAsync(Server, new ServerLeaseCall(Group, Site, 1)));
+        await RefusedAsync("/problems/bad-request", () => site.Host.LeaseAsync(Server, new ServerLeaseCall(Group, null, 0)));
+        Assert.Null((await site.Host.ServerAsync(Server)).Lease);
+    }
+
+    [Fact]
+    public async Task A_QEMU_is_killed_also_when_nobody_has_come_to_write_down_which_process_it_is()
+    {
+        string folder = Path.Combine(Directory.CreateTempSubdirectory("sdnedge-lease-").FullName, "run");
+        try
+        {
+            var process = new QemuProcess(folder);
+            process.Start(["/bin/sh", "-c", "exec sleep 3600", "fake"], expected: false);
+            Assert.Equal(1, process.KillNow(search: false));
+            await process.KillAsync(default);
+            process.Start(["/bin/sh", "-c", "while :; do sleep 1; done", "fake"], expected: false);
+            File.Delete(Path.Combine(folder, "process"));
+            Assert.Equal(0, process.KillNow(search: false));
+            Assert.Equal(1, process.KillNow(search: true));
+            await Patience.UntilAsync(() => process.KillNow(search: true) == 0, () => "it runs still");
+        }
+        finally
+        {
+            Directory.Delete(Path.GetDirectoryName(folder)!, recursive: true);
+        }
+    }
+
+    private static async Task RefusedAsync(string type, Func<Task> call)
+        => Assert.Equal(type, (await Assert.ThrowsAsync<ApiProblemException>(call)).Problem.Type);
+}
