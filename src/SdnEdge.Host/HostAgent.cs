@@ -119,15 +119,17 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
     public BfdInfo Bfd() => _bfd.Info();
 
     /// <inheritdoc/>
-    public Task<ServerReply> OrderAsync(string name, ServerOrder order, ServerOrderRequest request, CancellationToken cancel)
+    public async Task<ServerReply> OrderAsync(string name, ServerOrder order, ServerOrderRequest request, CancellationToken cancel)
     {
         ServerAgent server = Known(name);
 
         // Before anything is promised. What needs a lease is what may end with a server that runs here.
         bool runs = order is ServerOrder.Activate or ServerOrder.Resume or ServerOrder.Start
             || (order == ServerOrder.Prepare && request.Role == MigrationRole.Target);
+        if (runs && order != ServerOrder.Start && request.Epoch >= server.Published.Epoch)
+            await _leases.DecidedAnewAsync(name, request.Epoch, cancel);
         return runs && _leases.WhyNot(name) is { } why ? throw new ProblemException(new Problem(ApiProblems.NoLease,
-            "There is no lease for the server", 409, why)) : server.OrderAsync(order, request, cancel);
+            "There is no lease for the server", 409, why)) : await server.OrderAsync(order, request, cancel);
     }
 
     /// <inheritdoc/>

@@ -122,6 +122,32 @@ internal sealed class HostLeases : IAsyncDisposable
         }
     }
 
+    /// <summary>A server is told to run here under a higher epoch than that of its lease: where the group is was decided anew since it was
+    /// bound, and it is bound no more.</summary>
+    /// <param name="server">The server.</param>
+    /// <param name="epoch">The epoch of the order.</param>
+    /// <param name="cancel">Ends it.</param>
+    /// <exception cref="ProblemException">That cannot be kept, or the watchdog does not answer.</exception>
+    public async Task DecidedAnewAsync(string server, long epoch, CancellationToken cancel)
+    {
+        await _binding.WaitAsync(cancel);
+        try
+        {
+            long bound;
+            lock (_gate)
+            {
+                if (!_bound.TryGetValue(server, out Bound? known) || known.Binding.Epoch >= epoch) return;
+                bound = known.Binding.Epoch;
+            }
+
+            await LetGoAsync(new LeaseBinding { Server = server, Epoch = bound }, cancel);
+        }
+        finally
+        {
+            _binding.Release();
+        }
+    }
+
     /// <summary>Lets the watchdog alone, which goes on.</summary>
     public async ValueTask DisposeAsync()
     {

@@ -236,10 +236,13 @@ internal sealed class MoveRunner : IDisposable
         {
             try
             {
-                if (await _parties.LeaseAsync(command, closed) is not { RunsOutInMs: > 0 and var left }) return new Seen(command.Key, null);
-                Note(queue, command, WaitReason.InProgress,
-                    $"the last lease of {command.Lease.Group} at {command.Lease.Site} runs out in {left} ms");
-                await PauseAsync(TimeSpan.FromMilliseconds(Math.Min(left, s_look.TotalMilliseconds)), closed);
+                LeaseInfo? said = await _parties.LeaseAsync(command, closed);
+                if (said is { Revoked: true, RunsOutInMs: 0 }) return new Seen(command.Key, null);
+                long left = said?.RunsOutInMs ?? 0;
+                Note(queue, command, WaitReason.InProgress, said is { Revoked: false, Epoch: var open }
+                    ? $"{command.Party} grants leases under epoch {open}: another manager is in charge"
+                    : $"the last lease of {command.Lease.Group} at {command.Lease.Site} runs out in {left} ms");
+                await PauseAsync(TimeSpan.FromMilliseconds(Math.Clamp(left, 1, s_look.TotalMilliseconds)), closed);
                 closed.ThrowIfCancellationRequested();
             }
             catch (ApiProblemException e)

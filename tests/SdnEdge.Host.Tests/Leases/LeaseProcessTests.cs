@@ -49,6 +49,27 @@ public sealed class LeaseProcessTests
     }
 
     [RootFact]
+    public async Task Told_to_run_under_a_higher_epoch_than_its_lease_has_it_is_bound_no_more_and_runs()
+    {
+        await using var site = new LeasedSite(ShortMs);
+        await site.RunAsync();
+        await site.Witness.RevokeAsync(Group, Site, new LeaseRevokeCall(1));
+        await site.GoneAsync();
+        await Patience.ReadAsync(() => site.Host.ServerAsync(Server), s => s.State == ServerState.Absent, "it is seen");
+
+        // A fail-over that was called off: the manager has decided anew where the group is.
+        ServerReply reply = await site.Host.OrderAsync(Server, ServerOrder.Resume, new ServerOrderRequest(2, "m1", Cold: true));
+        Assert.Equal(ServerState.Running, reply.State);
+        Assert.Null((await site.Host.ServerAsync(Server)).Lease);
+
+        // Also in the next life of the agent, and whatever is told late.
+        await site.KillHostAsync();
+        await site.StartHostAsync();
+        Assert.Null((await site.Host.ServerAsync(Server)).Lease);
+        Assert.NotNull(site.ServerProcess);
+    }
+
+    [RootFact]
     public async Task A_server_is_killed_when_the_witness_stands_still()
     {
         await using var site = new LeasedSite(ShortMs);
