@@ -27,6 +27,9 @@ internal static class LabFiles
     /// <summary>The router before a PE that fails.</summary>
     public static string DeeperRouter { get; } = Path.Combine(Root(), "topologies", "deeper-router.clab.yml");
 
+    /// <summary>A PE that is lost, and ingress PEs with a backup path.</summary>
+    public static string LostPe { get; } = Path.Combine(Root(), "topologies", "lost-pe.clab.yml");
+
     /// <summary>The folder of the repository.</summary>
     public static string Root()
     {
