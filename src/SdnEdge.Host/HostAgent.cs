@@ -17,7 +17,8 @@ namespace SdnEdge.Host;
 /// <summary>
 /// The agent of one server host: the only one that starts a server here. Its start, in order: 1. the state folder, for itself alone;
 /// 2. the link by which guests come, each server's record and driver; 3. a look at each server, and the watchdog of those that are bound to
-/// a lease; 4. the API; 5. BFD, which says to the PEs that it is there. No server is started or resumed by its start, and none stopped by its end.
+/// a lease; 4. the API; 5. BFD, which says to the PEs that it is there. No server is started or resumed by its start, and none stopped by
+/// its end.
 /// </summary>
 public sealed class HostAgent : IHostControl, IAsyncDisposable
 {
@@ -190,7 +191,12 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
         _store.Dispose();
     }
 
-    private ServerInfo Shown(ServerAgent server) => server.Published with { Lease = _leases.Of(server.Name) };
+    private ServerInfo Shown(ServerAgent server)
+    {
+        ServerInfo info = server.Published;
+        return info with { Lease = _leases.Of(server.Name), Fault = info.MayRun is null ? info.Fault : _leases.WhyNot(server.Name)
+            ?? info.Fault };
+    }
 
     private ServerAgent Known(string name) => _servers.TryGetValue(name, out ServerAgent? server) ? server
         : throw new ProblemException(Problems.NotFound(

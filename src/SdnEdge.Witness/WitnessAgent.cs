@@ -102,7 +102,8 @@ public sealed class WitnessAgent : IAsyncDisposable
         return
         [
             new("sdnedge_witness_grants_total", "Leases granted.", MetricKind.Counter, [new MetricSample(Interlocked.Read(ref _granted))]),
-            new("sdnedge_witness_refusals_total", "Leases refused.", MetricKind.Counter, [new MetricSample(Interlocked.Read(ref _refused))]),
+            new("sdnedge_witness_refusals_total", "Leases refused.", MetricKind.Counter,
+                [new MetricSample(Interlocked.Read(ref _refused))]),
             new("sdnedge_witness_epoch", "Highest epoch for which leases were opened or revoked.", MetricKind.Gauge, Each(l => l.Epoch)),
             new("sdnedge_witness_revoked", "1 while no lease is granted under it.", MetricKind.Gauge, Each(l => l.Revoked ? 1 : 0)),
             new("sdnedge_witness_runs_out_seconds", "How long until the last lease that was granted has surely run out.", MetricKind.Gauge,
@@ -172,8 +173,8 @@ public sealed class WitnessAgent : IAsyncDisposable
         entry = new Entry(WitnessMachine.Unknown(group, site, _startedAt));
         if (asks) return entry;
         return _leases.Count < MaxLeases ? _leases.GetOrAdd((group, site), entry)
-            : throw new ProblemException(Problems.Unavailable($"there are {MaxLeases} leases already; remove files of groups that are gone, "
-                + "with the witness stopped"));
+            : throw new ProblemException(Problems.Unavailable($"there are {MaxLeases} leases already; remove files of groups that are "
+                + "gone, with the witness stopped"));
     }
 
     private sealed class Entry(WitnessLeases leases)

@@ -50,6 +50,23 @@ public sealed class ConfigTests
     }
 
     [Fact]
+    public void A_witness_is_reached_by_its_socket_or_by_https_with_a_certificate()
+    {
+        HostConfigResult local = HostConfigLoader.Load(Head + "servers: []\nwitness: { name: w, api: \"unix:/run/w.sock\" }\n", "h.yaml");
+        Assert.Equal(new WitnessLinkConfig("w", "unix:/run/w.sock"), local.Config!.Witness);
+        const string Files = "certificate: /etc/h.crt, key: /etc/h.key, authority: /etc/ca.crt";
+        HostConfigResult remote = HostConfigLoader.Load(
+            Head + $"servers: []\nwitness: {{ name: w, api: \"https://192.0.2.9:8443/\", {Files} }}\n", "h.yaml");
+        Assert.Equal("/etc/ca.crt", remote.Config!.Witness!.Authority);
+        HostConfigResult bad = HostConfigLoader.Load(
+            Head + "servers: []\nwitness: { name: w, api: \"https://192.0.2.9:8443/\", key: h.key, ttl: 1 }\n", "h.yaml");
+        Assert.Equal(["witness.authority", "witness.certificate", "witness.key", "witness.ttl"],
+            bad.Errors.Select(e => e.Field).Order(StringComparer.Ordinal));
+        Assert.Single(HostConfigLoader.Load(
+            Head + "servers: []\nwitness: { name: w, api: \"unix:/run/w.sock\", key: /etc/h.key }\n", "h.yaml").Errors);
+    }
+
+    [Fact]
     public void BFD_sessions_say_both_ends_and_every_error_of_them_is_told_with_its_line()
     {
         HostConfigResult good = HostConfigLoader.Load(Head + """

@@ -92,13 +92,13 @@ internal static class HostCommand
             }
 
             Table table = new Table().Border(TableBorder.Minimal)
-                .AddColumns("server", "driver", "state", "phase", "epoch", "may run", "machine", "fault");
+                .AddColumns("server", "driver", "state", "phase", "epoch", "may run", "lease", "machine", "fault");
             foreach (ServerInfo s in servers)
             {
                 string machine = s.Machine is { } m
                     ? $"{m.Hypervisor} {m.Version}, {m.Accelerator}, {m.Type}, {m.Processors} CPU, {m.MemoryBytes >> 20} MiB" : "";
                 string[] cells = [s.Name, s.Driver, HostFsm.Word(s.State), s.Phase ?? "", $"{s.Epoch}", s.MayRun is { } epoch
-                    ? $"epoch {epoch}" : "no", machine, s.Fault ?? ""];
+                    ? $"epoch {epoch}" : "no", Lease(s.Lease), machine, s.Fault ?? ""];
                 table.AddRow([.. cells.Select(Markup.Escape)]);
             }
 
@@ -106,6 +106,10 @@ internal static class HostCommand
         }));
         return command;
     }
+
+    private static string Lease(ServerLeaseInfo? lease)
+        => lease is null ? "" : $"{lease.Group} at {lease.Site}, epoch {lease.Epoch}: "
+            + (lease.ValidForMs is { } left ? $"{left} ms" : "none");
 
     private static async Task RunAsync(HostAgentConfig config, CancellationToken stop)
     {

@@ -12,7 +12,10 @@ internal static class WatchdogCommand
 
     public static Command Create()
     {
-        var folder = new Option<string>(Folder) { Description = "The state folder of the agent that starts this process.", Required = true };
+        var folder = new Option<string>(Folder)
+        {
+            Description = "The state folder of the agent that starts this process.", Required = true,
+        };
         var command = new Command(Name, "Renews the leases of a host's servers, and kills those whose lease has run out. The agent starts "
             + "it.")
         {

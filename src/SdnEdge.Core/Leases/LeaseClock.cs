@@ -1,9 +1,9 @@
 namespace SdnEdge.Core.Leases;
 
 /// <summary>
-/// A lease as the party sees it that has it. It is valid until TTL after the renewal was <em>sent</em>, which was before the witness granted
-/// it, whenever the answer comes; the answer to an older renewal takes nothing from a newer one. All times are CLOCK_BOOTTIME of the party's
-/// machine, nanoseconds: that clock goes on while the machine sleeps.
+/// A lease as the party sees it that has it. It is valid until TTL after the renewal was <em>sent</em>, which was before the witness
+/// granted it, whenever the answer comes; the answer to an older renewal takes nothing from a newer one. All times are CLOCK_BOOTTIME of
+/// the party's machine, nanoseconds: that clock goes on while the machine sleeps.
 /// </summary>
 /// <param name="ValidUntilNs">Until when it is valid; 0 = none was granted.</param>
 /// <param name="TtlNs">How long the one granted last is good for; 0 = none was granted.</param>

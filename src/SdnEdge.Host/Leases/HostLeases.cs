@@ -23,8 +23,9 @@ internal sealed class HostLeases : IAsyncDisposable
     // How often the watchdog is asked; how long for an answer; after which silence it is ended, and after which one that has not said a
     // word yet. A start has its own time.
     private static readonly TimeSpan s_every = TimeSpan.FromMilliseconds(100), s_patience = TimeSpan.FromMilliseconds(250),
-        s_silence = TimeSpan.FromSeconds(1), s_warm = TimeSpan.FromSeconds(5), s_start = TimeSpan.FromSeconds(10), s_look = TimeSpan.FromMilliseconds(20),
-        s_bind = TimeSpan.FromSeconds(8), s_first = TimeSpan.FromSeconds(2);
+        s_silence = TimeSpan.FromSeconds(1), s_warm = TimeSpan.FromSeconds(5), s_start = TimeSpan.FromSeconds(10),
+        s_look = TimeSpan.FromMilliseconds(20),
+        s_bind = TimeSpan.FromSeconds(6), s_first = TimeSpan.FromSeconds(2);
 
     private readonly HostAgentConfig _config;
     private readonly RecordStore _store;
@@ -196,8 +197,8 @@ internal sealed class HostLeases : IAsyncDisposable
         }
 
         if (before?.Binding != binding)
-            _events.Add(Monotonic.Now, "server", server.Name, "lease", $"it may run only under leases of {binding.Group} at {binding.Site}, "
-                + $"epoch {binding.Epoch}");
+            _events.Add(Monotonic.Now, "server", server.Name, "lease", $"it may run only under leases of {binding.Group} at "
+                + $"{binding.Site}, epoch {binding.Epoch}");
     }
 
     private async Task LetGoAsync(LeaseBinding binding, CancellationToken cancel)
@@ -388,8 +389,8 @@ internal sealed class HostLeases : IAsyncDisposable
                 if (state.Fault != bound.Fault)
                 {
                     bound.Fault = state.Fault;
-                    _events.Add(Monotonic.Now, "server", state.Server, "lease", state.Fault is null ? "it is renewed" : $"it is not renewed: "
-                        + state.Fault);
+                    _events.Add(Monotonic.Now, "server", state.Server, "lease", state.Fault is null ? "it is renewed"
+                        : "it is not renewed: " + state.Fault);
                 }
 
                 if (state.Kills > bound.Kills) Killed(bound);

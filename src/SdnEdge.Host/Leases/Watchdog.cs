@@ -46,6 +46,7 @@ public sealed class Watchdog : IDisposable
     public static async Task RunAsync(string folder, Action<string> say)
     {
         using Watchdog watchdog = Open(folder, say);
+        NamedLast();
         var killer = new Thread(watchdog.Kill) { IsBackground = true, Name = "lease-killer" };
         killer.Start();
         await watchdog.AcceptAsync();
@@ -61,6 +62,19 @@ public sealed class Watchdog : IDisposable
         _witness?.Dispose();
         _changed.Dispose();
         _end.Dispose();
+    }
+
+    // Where memory is short it is not this process that the kernel ends (proc_pid_oom_score_adj(5)).
+    private static void NamedLast()
+    {
+        try
+        {
+            File.WriteAllText("/proc/self/oom_score_adj", "-1000");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Not permitted: then as any other.
+        }
     }
 
     private static Watchdog Open(string folder, Action<string> say)
@@ -111,8 +125,8 @@ public sealed class Watchdog : IDisposable
 
                 if (server.Killer.Kill() is not (var killed and > 0)) continue;
                 if (Interlocked.Add(ref server.Kills, killed) == killed)
-                    _ = Task.Run(() => _say($"server {server.Order.Server}: its lease of epoch {server.Order.Epoch} has run out, and it was "
-                        + $"killed ({server.Lease.Fault ?? "its renewals were granted too late"})"));
+                    _ = Task.Run(() => _say($"server {server.Order.Server}: its lease of epoch {server.Order.Epoch} has run out, and it "
+                        + $"was killed ({server.Lease.Fault ?? "its renewals were granted too late"})"));
             }
 
             _changed.WaitOne(LookMs);

@@ -86,7 +86,8 @@ internal sealed class WatchdogLink(string folder, Func<string, ProcessStartInfo>
         {
             await _writer.WriteLineAsync(JsonSerializer.Serialize(call, WatchdogTypes.Default.WatchdogCall).AsMemory(), cancel);
             string line = await _reader.ReadLineAsync(cancel) ?? throw new IOException("the watchdog has ended");
-            return JsonSerializer.Deserialize(line, WatchdogTypes.Default.WatchdogReply) ?? throw new IOException("the watchdog said nothing");
+            return JsonSerializer.Deserialize(line, WatchdogTypes.Default.WatchdogReply)
+                ?? throw new IOException("the watchdog said nothing");
         }
         catch (Exception e) when (e is JsonException or SocketException)
         {

@@ -146,7 +146,8 @@ public sealed class QemuProcess
     }
 
     /// <summary>Sends SIGKILL to it. Does not wait. Returns how many processes it was.</summary>
-    /// <param name="search">True: to every process that has its monitor. One that an agent has just started is not written down yet.</param>
+    /// <param name="search">True: to every process that has its monitor. One that an agent has just started is not written down
+    /// yet.</param>
     public int KillNow(bool search)
     {
         HashSet<int> all = search ? [.. Started()] : [];

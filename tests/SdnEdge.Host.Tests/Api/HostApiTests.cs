@@ -289,7 +289,7 @@ public sealed class HostApiTests : IDisposable
         JsonElement paths = root.GetProperty("paths");
         string[] expected =
         [
-            "/v1/node", "/v1/servers", "/v1/servers/{name}", "/v1/servers/{name}/copy", "/v1/bfd", "/v1/events",
+            "/v1/node", "/v1/servers", "/v1/servers/{name}", "/v1/servers/{name}/copy", "/v1/servers/{name}/lease", "/v1/bfd", "/v1/events",
             "/metrics",
             .. Enum.GetValues<ServerOrder>().Select(o => $"/v1/servers/{{name}}/{HostFsm.Word(o)}"),
         ];

@@ -1,8 +1,14 @@
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
+using SdnEdge.Core.Config;
+using SdnEdge.Core.Leases;
+using SdnEdge.Host.Config;
+using SdnEdge.Host.Leases;
 using SdnEdge.Host.Qemu;
+using SdnEdge.Host.Tests.Drivers;
 using SdnEdge.Linux;
 using SdnEdge.Testing;
+using SdnEdge.Witness.Config;
 using Xunit;
 using static SdnEdge.Host.Tests.Leases.LeasedSite;
 
@@ -218,6 +224,54 @@ public sealed class LeaseProcessTests
         {
             Directory.Delete(Path.GetDirectoryName(folder)!, recursive: true);
         }
+    }
+
+    [RootFact]
+    public async Task A_stand_in_is_frozen_and_taken_off_its_bridge()
+    {
+        using var space = new ServerSpace();
+        var killer = new ServerKiller("vs", ServerKiller.WayOf(space.Config("leg-a"), ""));
+        Assert.Equal(1, killer.Kill());
+        await Patience.UntilAsync(() => space.Frozen && !space.IsIn("leg-a"), () => "it runs still");
+    }
+
+    [Fact]
+    public async Task An_agent_does_not_start_with_a_binding_that_it_cannot_read_or_keep()
+    {
+        string folder = Directory.CreateTempSubdirectory("sdnedge-lease-").FullName;
+        try
+        {
+            var config = new HostAgentConfig("host-a", "dc-a", new ApiConfig(Path.Combine(folder, "api.sock")), folder,
+                [new ServerConfig(Server, false, new StandInConfig("none", "leg-a", default, []))]);
+            using (RecordStore store = RecordStore.Open(folder))
+                store.Write(new LeaseBinding { Server = Server, Group = Group, Site = Site, Epoch = 1 });
+            IOException e = await Assert.ThrowsAsync<IOException>(() => HostAgent.StartAsync(config));
+            Assert.Contains("names no witness", e.Message, StringComparison.Ordinal);
+            string file = Path.Combine(folder, "vs.lease.json");
+            await File.WriteAllTextAsync(file, (await File.ReadAllTextAsync(file)).Replace("web", "wed", StringComparison.Ordinal));
+            e = await Assert.ThrowsAsync<IOException>(() => HostAgent.StartAsync(config));
+            Assert.Contains("its checksum is wrong", e.Message, StringComparison.Ordinal);
+            File.Delete(file);
+            await using HostAgent agent = await HostAgent.StartAsync(config);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public void Every_error_in_a_witness_file_is_told_with_its_line()
+    {
+        WitnessConfigResult good = WitnessConfigLoader.Load(
+            "name: w\napi: { unix: /run/w.sock }\nstate: { folder: /var/lib/w }\nleases: { ttlMs: 5000, driftPpm: 200 }\n", "w.yaml");
+        Assert.Empty(good.Errors);
+        Assert.Equal(new LeaseRules(5_000, 200, 500), good.Config!.Rules);
+        WitnessConfigResult bad = WitnessConfigLoader.Load(
+            "name: w\nstate: { folder: w }\nleases: { ttlMs: 5, drift: 1 }\nlease: {}\n", "w.yaml");
+        Assert.Null(bad.Config);
+        Assert.Equal(["api", "lease", "leases.drift", "leases.ttlMs", "state.folder"],
+            bad.Errors.Select(e => e.Field).Order(StringComparer.Ordinal));
     }
 
     private static async Task RefusedAsync(string type, Func<Task> call)

@@ -36,7 +36,11 @@ internal sealed class LeasedSite : IAsyncDisposable
             alive() { [ -n "$pid" ] && [ -e /proc/$pid/status ] && ! grep -q '^State:.[ZX]' /proc/$pid/status; }
             case $1 in
             look) if alive; then echo '{"state":"running"}'; else echo '{"state":"absent"}'; fi ;;
-            resume|activate) alive || { setsid sleep 100000 >/dev/null 2>&1 </dev/null & echo $! >{{_folder}}/pid.new; mv {{_folder}}/pid.new {{_folder}}/pid; } ;;
+            resume|activate)
+                alive && exit 0
+                setsid sleep 100000 >/dev/null 2>&1 </dev/null &
+                echo $! >{{_folder}}/pid.new
+                mv {{_folder}}/pid.new {{_folder}}/pid ;;
             kill) if alive; then kill -9 $pid; while alive; do :; done; fi ;;
             esac
             """);
