@@ -62,7 +62,8 @@ internal static class OutageBuilder
 
     /// <summary>When the server ran at the other site.</summary>
     public static long? ActivatedNs(OutageFacts facts)
-        => (facts.Failover?.Moves ?? []).SelectMany(m => m.Servers).Max(s => s.RunningAtNs);
+        => (facts.Failover?.Moves ?? []).SelectMany(m => m.Orders).Where(o => o.Reply.Order == ServerOrder.Activate)
+            .Max(o => (long?)o.Reply.TookEffectAtNs);
 
     /// <summary>When a client had the first answer of the server at the other site.</summary>
     public static long? FirstReplyNs(OutageFacts facts, IEnumerable<StreamFacts> streams) => ActivatedNs(facts) is not { } running ? null

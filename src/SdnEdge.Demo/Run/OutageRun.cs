@@ -244,7 +244,8 @@ internal sealed class OutageRun(OutageOptions options, DemoView view)
         try
         {
             VolumeInfo old = await Looks.UntilAsync($"{at.StoreOf(at.From.Name).Node} to follow {at.StoreOf(at.To.Name).Node}",
-                c => at.Store(at.From.Name).VolumeAsync(at.Volume, c), v => v.Role == OwnerRole.Replica, cancel);
+                c => at.Store(at.From.Name).VolumeAsync(at.Volume, c),
+                v => v is { Role: OwnerRole.Replica or OwnerRole.Released, Replica.Phase: CopyPhase.Following }, cancel);
             VolumeInfo owner = await Looks.UntilAsync($"the replica at {at.From.Name} to be whole",
                 c => at.Store(at.To.Name).VolumeAsync(at.Volume, c),
                 v => v is { Role: OwnerRole.Owner, Replication: { Connected: true, ReplicaWhole: true } }, cancel);
