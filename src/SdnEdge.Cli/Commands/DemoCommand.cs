@@ -89,6 +89,7 @@ internal static class DemoCommand
             """)
         {
             folder, vm, rate, blackout, rtt, noHold, noOrder, orderBound, quiet, compare, keep, topology, name,
+            DemoOutageCommand.Create(),
         };
         command.SetAction(async (parse, cancel) =>
         {
@@ -177,7 +178,8 @@ internal static class DemoCommand
         return 2;
     }
 
-    private static class Topologies
+    /// <summary>Topology files by name.</summary>
+    internal static class Topologies
     {
         public const string Default = "figure1";
 

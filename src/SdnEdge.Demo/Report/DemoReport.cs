@@ -5,7 +5,7 @@ using System.Text.Json.Serialization;
 namespace SdnEdge.Demo.Report;
 
 /// <summary>
-/// <c>report.json</c>: one planned switchover as the probes saw it. All times in milliseconds from the start of the probes
+/// <c>report.json</c>: one planned switchover, or one outage, as the probes saw it. All times in milliseconds from the start of the probes
 /// unless the name says otherwise; all packet counts come from what the receivers saw.
 /// </summary>
 internal sealed record DemoReport
@@ -52,6 +52,9 @@ internal sealed record DemoReport
 
     /// <summary>The migration as its manager tells it; null = there was none to ask.</summary>
     public required MigrationReport? Migration { get; init; }
+
+    /// <summary>The outage; null = a planned move.</summary>
+    public OutageReport? Outage { get; init; }
 
     /// <summary>JSON settings of the report: camelCase, indented, absent values written as null so that every field is there.</summary>
     public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web)

@@ -60,7 +60,7 @@ internal static class HtmlReport
     }
 
     /// <summary>What PEs and hosts were told to do, in order.</summary>
-    private static void Calls(StringBuilder page, MigrationReport migration)
+    internal static void Calls(StringBuilder page, MigrationReport migration)
     {
         page.Append("<section class=\"card\">\n<h2>Signals to PEs, orders to hosts</h2>\n<div "
             + "class=\"scroll\"><table>\n<thead><tr><th>to</th><th>signal or order</th><th>about</th><th>sent</th><th>took</th><th>in "
@@ -130,7 +130,7 @@ internal static class HtmlReport
         page.Append("</header>\n");
     }
 
-    private static void Failures(StringBuilder page, DemoReport report)
+    internal static void Failures(StringBuilder page, DemoReport report)
     {
         if (report.Failures.Count > 0)
         {
@@ -199,7 +199,7 @@ internal static class HtmlReport
         }
     }
 
-    private static void Streams(StringBuilder page, DemoReport report)
+    internal static void Streams(StringBuilder page, DemoReport report)
     {
         page.Append("<section class=\"card\">\n<h2>Each stream, as its receiver saw it</h2>\n<div "
             + "class=\"scroll\"><table>\n<thead><tr><th>stream</th><th>sent</th><th>received</th><th>lost</th>")
@@ -240,7 +240,7 @@ internal static class HtmlReport
             .Append("</p>\n</section>\n");
     }
 
-    private static void Ledger(StringBuilder page, DemoReport report)
+    internal static void Ledger(StringBuilder page, DemoReport report)
     {
         page.Append("<section class=\"card\">\n<h2>Packet ledger: what became of the packets sent in each stage</h2>\n<div "
             + "class=\"scroll\"><table>\n<thead><tr><th>stage</th><th>from</th><th>took</th>")

@@ -26,6 +26,14 @@ internal static class MigrationReports
         Probed = false,
     };
 
+    /// <summary>A way back in short.</summary>
+    /// <param name="back">Its report.</param>
+    /// <param name="at">Where that is.</param>
+    public static BackReport Back(DemoReport back, string at) => new(
+        back.Passed, back.Ingress.Sum(s => s.Sent), back.Ingress.Sum(s => s.Lost), back.Ingress.Sum(s => s.Duplicated),
+        back.Ingress.Sum(s => s.Reordered), back.Goals?.GapMs, back.Goals?.StopToRunMs, back.Storage?.DrainMs,
+        back.Storage?.LagBytesAtSignal, at);
+
     /// <summary>Writes report.html and report.json of a migration.</summary>
     public static DemoReport Write(MigrationStatus migration, DirectoryInfo folder) => Write(Facts(migration), folder);
 

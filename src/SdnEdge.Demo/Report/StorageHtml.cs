@@ -64,8 +64,8 @@ internal static class StorageHtml
     }
 
     /// <summary>The way back.</summary>
-    public static void Back(StringBuilder page, BackReport back)
-        => page.Append("<section class=\"card\">\n<h2>And back</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th>in the same "
+    public static void Back(StringBuilder page, BackReport back, string title = "And back")
+        => page.Append($"<section class=\"card\">\n<h2>{Svg.Escape(title)}</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th>in the same "
             + "run</th><th>sent</th>"
             + "<th>lost</th><th>duplicated</th><th>reordered</th><th>gap, ms</th><th>stop to run, ms</th><th>drained in, "
             + "ms</th></tr></thead>\n"

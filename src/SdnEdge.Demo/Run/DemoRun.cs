@@ -46,10 +46,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
 
     private static RunFacts WithBack(RunFacts facts, DemoReport back) => facts with
     {
-        Back = new BackReport(back.Passed, back.Ingress.Sum(s => s.Sent), back.Ingress.Sum(s => s.Lost), back.Ingress.Sum(s
-            => s.Duplicated),
-            back.Ingress.Sum(s => s.Reordered), back.Goals?.GapMs, back.Goals?.StopToRunMs, back.Storage?.DrainMs,
-            back.Storage?.LagBytesAtSignal, $"{BackFolder}/report.html"),
+        Back = MigrationReports.Back(back, $"{BackFolder}/report.html"),
         // What the disks are is one thing, and is told once.
         BackFailures = [.. back.Failures.Where(f => !f.StartsWith("storage: ", StringComparison.Ordinal)
             || f.Contains("after the move", StringComparison.Ordinal))],
@@ -236,7 +233,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
     }
 
     /// <summary>What the source's host and the virtual machine itself say of the move.</summary>
-    private static async Task<GuestFacts> GuestAsync(RunningLab lab, MovedServer server, IReadOnlyList<GuestSample> samples,
+    internal static async Task<GuestFacts> GuestAsync(RunningLab lab, MovedServer server, IReadOnlyList<GuestSample> samples,
         MigrationStatus move, IReadOnlyList<RateTrial> trials, CancellationToken cancel)
     {
         (long Wrong, long Words)? pattern = await GuestWatch.PatternAsync(lab, lab.Ingresses[0].Name, server.Addresses[0]);
@@ -263,7 +260,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
     /// When the first and the last of the moving prefixes had their direct routes in this ingress's FIB: as its flush markers
     /// said, else as its RIB says now.
     /// </summary>
-    private static async Task<StreamFacts> WithFibTimeAsync(
+    internal static async Task<StreamFacts> WithFibTimeAsync(
         StreamFacts stream, Dictionary<string, PeClient> pes, MigrationStatus move, IReadOnlyList<IpAddress> addresses,
         CancellationToken cancel)
     {
@@ -301,14 +298,14 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
     }
 
     /// <summary>Two WAN links there and the same two back.</summary>
-    private static double RoundTripOf(LabTopology topology)
+    internal static double RoundTripOf(LabTopology topology)
     {
         LabLink? link = topology.Links.FirstOrDefault(l => l.ToWan is not null);
         return link is null ? 0 : 2 * (link.ToWan!.DelayNs + link.FromWan!.DelayNs) / 1e6;
     }
 
     /// <summary>From the manager to a host and back, by the links of the management network.</summary>
-    private static double ManagerRoundTripOf(LabTopology topology)
+    internal static double ManagerRoundTripOf(LabTopology topology)
     {
         double Most(NodeKind kind) => topology.Nodes.Where(n => n.Kind == kind).SelectMany(n => topology.LinksOf(n.Name))
             .Where(l => l.IsManagement && l.ToWan is not null).Select(l => (l.ToWan!.DelayNs + l.FromWan!.DelayNs) / 1e6)
@@ -317,7 +314,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
     }
 
     /// <summary>The site at which a server runs, as the hosts say.</summary>
-    private static async Task<string> WhereAsync(RunningLab lab, string server, CancellationToken cancel)
+    internal static async Task<string> WhereAsync(RunningLab lab, string server, CancellationToken cancel)
     {
         foreach (LabHost host in lab.Hosts.Where(h => h.Servers.Contains(server)))
         {

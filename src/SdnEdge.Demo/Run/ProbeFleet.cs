@@ -39,7 +39,8 @@ internal sealed class ProbeFleet : IDisposable
     private readonly bool echo;
     private readonly string folder;
     private readonly ProbeProcess[] receivers;   // at the clients, in order; then at the server, unless it echoes
-    private readonly ProbeProcess tcp;
+    private readonly Func<ProbeProcess> startTcp;
+    private ProbeProcess tcp;
     private readonly Func<ProbeProcess[]> startSenders;   // at the clients, in order; then at the server, unless it echoes
     private ProbeProcess[] senders = [];
 
@@ -61,8 +62,9 @@ internal sealed class ProbeFleet : IDisposable
             .. ingresses.Select((ingress, i) => Receiver(ingress.Name, ingress.Name, ReversePort, [StreamAt(i)])),
             .. echo ? Array.Empty<ProbeProcess>() : [Receiver(server.Name, "server", ForwardPort, [.. ingresses.Select((_, i) => i + 1)])],
         ];
-        tcp = new ProbeProcess(lab, ingresses[0].Name, $"TCP transfer from {ingresses[0].Name}",
+        startTcp = () => new ProbeProcess(lab, ingresses[0].Name, $"TCP transfer from {ingresses[0].Name}",
             ["tcp", "--target", $"{server.Addresses[0]}:7", "--rate", $"{rates.TcpBytesPerSecond}"]);
+        tcp = startTcp();
         startSenders = () =>
         [
             .. ingresses.Select((ingress, i) => new ProbeProcess(lab, ingress.Name, $"sender at {ingress.Name}",
@@ -107,6 +109,18 @@ internal sealed class ProbeFleet : IDisposable
         {
             await probe.WaitReadyAsync(cancel);
         }
+    }
+
+    /// <summary>Ends the TCP transfer and begins another one, which is then that of <see cref="StopAsync"/>. Returns what came of the first
+    /// one.</summary>
+    /// <exception cref="ProbeException">The transfer gave no result, or the next one does not begin.</exception>
+    public async Task<TcpResult> NextTcpAsync(CancellationToken cancel)
+    {
+        TcpResult result = await tcp.StopAsync<TcpResult>("stop", cancel);
+        tcp.Dispose();
+        tcp = startTcp();
+        await tcp.WaitReadyAsync(cancel);
+        return result;
     }
 
     /// <summary>Stops the senders, lets the receivers drain against what was sent, and gathers all results and logs.</summary>

@@ -94,11 +94,14 @@ internal sealed class StorageWatch : IDisposable
         foreach ((_, StoreClient client) in _sides) client.Dispose();
     }
 
-    private async Task<VolumeInfo?> InfoAsync(StoreClient store, CancellationToken cancel)
+    private Task<VolumeInfo?> InfoAsync(StoreClient store, CancellationToken cancel) => InfoAsync(store, _volume, cancel);
+
+    /// <summary>What a store says of a volume; null = it did not answer.</summary>
+    public static async Task<VolumeInfo?> InfoAsync(StoreClient store, string volume, CancellationToken cancel)
     {
         try
         {
-            return await store.VolumeAsync(_volume, cancel);
+            return await store.VolumeAsync(volume, cancel);
         }
         catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)
         {
