@@ -38,7 +38,7 @@ public static class MmsConfigLoader
         Defined<SiteConfig> sites = ReadSites(root, hosts);
         EtcdConfig? etcd = root.Node["journal"] is YamlMap ? EtcdConfigReader.Read(root.Map("journal")!) : null;
         DaemonConfig? witness = root.Map("witness") is { } third ? ReadDaemon(third, "witness", []) : null;
-        string? https = pes.All.Concat(hosts.All).Concat(witness is null ? [] : [witness]).FirstOrDefault(d => d.IsHttps)?.Name ?? (etcd is { IsHttps: true } ? "etcd" : null);
+        string? https = pes.All.Concat(hosts.All).Append(witness).FirstOrDefault(d => d?.IsHttps ?? false)?.Name ?? (etcd is { IsHttps: true } ? "etcd" : null);
         var config = new MmsConfig
         {
             Name = name,

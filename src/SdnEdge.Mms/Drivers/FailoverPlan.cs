@@ -46,7 +46,8 @@ public static class FailoverPlan
 
         loss.Add("what was in the servers' memory: they are started from their volumes");
         return notes.Obstacles.Count > 0 ? (Info(plan.From, fence), null)
-            : (Info(plan.From, fence), new Failover(lease is null ? FenceKind.Kill : FenceKind.Lease, call.Why ?? "asked for", accepted.Length > 0 ? accepted : null));
+            : (Info(plan.From, fence), new Failover(
+                lease is null ? FenceKind.Kill : FenceKind.Lease, call.Why ?? "asked for", accepted.Length > 0 ? accepted : null));
 
         FailoverInfo Info(string from, IReadOnlyList<string> fence)
             => new(group, from, call.To, fence, notes.Obstacles, loss, notes.Warnings);

@@ -141,7 +141,8 @@ public static class ProtectionMachine
         };
     }
 
-    /// <summary>The leases to which all servers of the group are bound where they are; null: there are none, or not all are bound.</summary>
+    /// <summary>The leases to which all servers of the group are bound where they are; null: there are none, or not all are
+    /// bound.</summary>
     public static SiteLease? LeaseOf(ProtectionState state)
     {
         ArgumentNullException.ThrowIfNull(state);

@@ -25,8 +25,8 @@ public sealed record StageRow(
 /// undo     resume-source, abort-source, empty-tunnel, abort-target, give-back, inspect-undo
 /// no state a move without servers: mirror waits until the target's instances answer; stop, hand-over, activate ask no host anything
 /// between  void: after the pivot, while no target is known to run (R5)
-/// failover fence (the hosts' word, or that their last lease has run out), the first stage, instead of all before the pivot | pivot | activate, and so on; the source PE's switch is confirmed
-///          beside that, for it may be dead
+/// failover fence (the hosts' word, or that their last lease has run out), the first stage, instead of all before the pivot | pivot |
+///          activate, and so on; the source PE's switch is confirmed beside that, for it may be dead
 /// settle   the first stage of a move whose journal was lost; then forward from activate, or undo
 /// </code>
 /// </summary>
