@@ -51,6 +51,17 @@ internal static class DemoOutageCommand
         {
             Description = "Round-trip time between two PEs, milliseconds. Default: as the topology says (40).",
         };
+        var orderBound = new Option<int>("--order-bound")
+        {
+            Description = "On the way home: longest time in which packets of an ingress wait for its flush marker, milliseconds.",
+            DefaultValueFactory = _ => 1000,
+        };
+        var quiet = new Option<int>("--quiet")
+        {
+            Description = "On the way home: longest time that a packet may be on its way in the tunnel, milliseconds, where no flush marker "
+                + "says that it is through.",
+            DefaultValueFactory = _ => 500,
+        };
         var folder = new Option<DirectoryInfo>("--out")
         {
             Description = "Folder for report.json and report.html.",
@@ -69,12 +80,14 @@ internal static class DemoOutageCommand
             1: a promise was not kept. 2: the run could not be made.
             """)
         {
-            policy, fail, automatic, agentAfter, rate, rtt, folder, keep, name,
+            policy, fail, automatic, agentAfter, rate, rtt, orderBound, quiet, folder, keep, name,
         };
         command.SetAction(async (parse, cancel) =>
         {
             string part = parse.GetValue(fail)!;
             if (WhyNot(part, parse.GetValue(policy)!, parse.GetValue(agentAfter), parse.GetValue(rate)) is { } why) return Fail(why);
+            if (parse.GetValue(orderBound) is < 1 or > 60_000 || parse.GetValue(quiet) is < 1 or > 60_000)
+                return Fail("--order-bound and --quiet are 1 to 60000 milliseconds");
             if (DemoCommand.Topologies.Find(Topology, "qemu") is not { } file)
                 return Fail($"topologies/{Topology}-qemu.clab.yml is not in the working folder or one above it");
             DirectoryInfo into = parse.GetValue(folder)!;
@@ -103,6 +116,8 @@ internal static class DemoOutageCommand
                     LabName = parse.GetValue(name),
                     Rate = parse.GetValue(rate),
                     RttMs = parse.GetValue(rtt),
+                    OrderBoundMs = parse.GetValue(orderBound),
+                    QuietMs = parse.GetValue(quiet),
                     Keep = parse.GetValue(keep),
                 }, new DemoView(console)).RunAsync(limit.Token);
                 OutageView.Show(console, report, into);
@@ -125,8 +140,8 @@ internal static class DemoOutageCommand
     /// <summary>What is wrong with what was asked for; null = nothing.</summary>
     internal static string? WhyNot(string fail, string policy, double? agentAfter, long rate) => (fail, policy) switch
     {
-        ("site", _) => "--fail site is not possible yet: nobody at a site that is gone can say that its servers are dead, and the fences that "
-            + "need nobody there (door, lease) are to come; --fail guest and --fail host work",
+        ("site", _) => "--fail site is not possible yet: nobody at a site that is gone can say that its servers are dead, and this lab has "
+            + "no witness whose lease would end; --fail guest and --fail host work",
         (not ("guest" or "host"), _) => $"--fail is guest or host, not '{fail}'",
         (_, not "cold") => $"--policy '{policy}' is not there; cold is: the group comes up from its volumes at the other site",
         ("guest", _) when agentAfter is not null => "--agent-after goes with --fail host: where the guest alone fails its host's agent lives on",

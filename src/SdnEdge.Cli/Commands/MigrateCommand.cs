@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Text.Json;
 using SdnEdge.Cli.Commands.Migrate;
@@ -59,7 +60,7 @@ internal static class MigrateCommand
     public static string Word(Enum value) => JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
 
     /// <summary>Runs an action; what goes wrong in a known way is told in a sentence.</summary>
-    public static async Task<int> GuardAsync(Func<Task<int>> action)
+    public static async Task<int> GuardAsync(ParseResult parse, Func<Task<int>> action)
     {
         try
         {
@@ -67,25 +68,37 @@ internal static class MigrateCommand
         }
         catch (ApiProblemException e)
         {
-            Fail(e.Message);
+            Fail(parse, e.Message);
             return e.Problem.Status is 409 or 422 ? NotMoved : Unusable;
         }
         catch (OperationCanceledException)
         {
-            return Fail("stopped before the answer. If it was a start, the migration may run: 'sdnedge migrate list' shows it.");
+            return Fail(parse, "stopped before the answer. If it was a start, the migration may run: 'sdnedge migrate list' shows it.");
         }
         catch (Exception e) when (e is ApiUnreachableException or LabException or TopologyException or LinuxException
             or ArgumentException or InvalidOperationException or IOException or UnauthorizedAccessException)
         {
-            return Fail(e.Message);
+            return Fail(parse, e.Message);
         }
     }
 
-    /// <summary>Tells what is wrong.</summary>
-    public static int Fail(string message)
+    /// <summary>Tells what is wrong, by the name of the command that was given: migrate, group, failover.</summary>
+    public static int Fail(ParseResult parse, string message)
     {
-        Console.Error.WriteLine($"sdnedge migrate: {message}");
+        Console.Error.WriteLine($"sdnedge {NameOf(parse)}: {message}");
         return Unusable;
+    }
+
+    // The command below sdnedge itself.
+    private static string NameOf(ParseResult parse)
+    {
+        string name = "";
+        for (SymbolResult? at = parse.CommandResult; at is not null; at = at.Parent)
+        {
+            if (at is CommandResult { Command: not RootCommand and { Name: var word } }) name = word;
+        }
+
+        return name;
     }
 
     private static Command Plan()
@@ -266,7 +279,7 @@ internal static class MigrateCommand
     {
         ManagerFlags.AddTo(command);
         command.Options.Add(Output);
-        command.SetAction((parse, cancel) => GuardAsync(async () =>
+        command.SetAction((parse, cancel) => GuardAsync(parse, async () =>
         {
             using Manager manager = ManagerFlags.Open(parse);
             await CheckIsManagerAsync(manager, cancel);

@@ -215,8 +215,8 @@ public sealed partial class PeMigrationFsm
                         + $"until tunnelUp is true in GET /v1/migrations/{migration.Id}");
             case SignalKind.Teardown when !migration.Drained:
                 return Refuse(migration, PeRefusalReason.HoldNotDrained,
-                    $"teardown is refused: the hold of '{migration.Id}' still has packets; wait until hold.state is released in GET "
-                        + $"/v1/migrations/{migration.Id}");
+                    $"teardown is refused: the hold of '{migration.Id}', or a gate behind it, still has packets; wait until "
+                        + $"hold.state is released, and packetsHeldNow of all gates is 0, in GET /v1/migrations/{migration.Id}");
             case SignalKind.Teardown when migration.Role == MigrationRole.Source && !signal.Force && facts.Unrouted is { } prefix:
                 return Refuse(migration, PeRefusalReason.NoOtherRoute,
                     $"teardown is refused: without the tunnel this PE has no route to {prefix} but to the port it left; wait until the "

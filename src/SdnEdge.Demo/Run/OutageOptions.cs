@@ -38,6 +38,13 @@ internal sealed record OutageOptions
     /// <summary>Round-trip time between two PEs; null = as the topology says.</summary>
     public double? RttMs { get; init; }
 
+    /// <summary>Way home: longest time in which packets of an ingress wait for its flush marker, milliseconds.</summary>
+    public int OrderBoundMs { get; init; } = 1000;
+
+    /// <summary>Way home: longest time that a packet may be on its way in the tunnel, milliseconds, where no marker says that it is
+    /// through.</summary>
+    public int QuietMs { get; init; } = 500;
+
     /// <summary>Leaves the lab running.</summary>
     public bool Keep { get; init; }
 }

@@ -273,7 +273,7 @@ internal sealed class OutageRun(OutageOptions options, DemoView view)
     private async Task<HomeMove> HomeAsync(Stage at, OutageFacts facts, CancellationToken cancel)
     {
         await Task.Delay(s_after, cancel);
-        var call = new MigrationCall(at.Group, at.From.Name, QuietMs: 500);
+        var call = new MigrationCall(at.Group, at.From.Name, QuietMs: options.QuietMs, OrderBoundMs: options.OrderBoundMs);
         PlanInfo plan = await at.Mms.PlanAsync(call, cancel);
         if (plan.Obstacles.Count > 0)
             throw new LabException($"{at.Group} cannot be moved home: "

@@ -105,6 +105,9 @@ internal sealed partial class MigrationActions(
     public OrderInfo? OrderOf(string group) => _armed.GetValueOrDefault(group) is { } armed
         && (armed.Order?.Info ?? armed.Passing?.Info(loop.Now)) is { } info ? info : _ended.FirstOrDefault(e => e.Group == group).Order;
 
+    /// <summary>True while a gate of a migration has packets that are to go before later ones.</summary>
+    public bool KeepsOrder(string group) => _armed.GetValueOrDefault(group)?.Order?.HasPackets == true;
+
     /// <summary>True while gates may have something to do.</summary>
     public bool HasGates => _leaving.Count > 0 || _goingOn.Count > 0 || _emptying.Count > 0
         || _armed.Values.Any(a => a.Order is not null || a.KeptBack is not null || a.Asked is not null || a.GivenBack is { IsDone: false });

@@ -367,6 +367,10 @@ internal sealed partial class MigrationRunner : ITimed
         foreach ((string id, Hold? hold) in _draining.ToArray())
         {
             if (hold is { State: not HoldState.Released } || _underway.ContainsKey(id)) continue;
+
+            // Gates open behind the hold. A server that answers late finds direct packets there already: a teardown that has waited for
+            // the hold would take the gates away before they have let those go.
+            if (_actions.KeepsOrder(id) && _fsm.Find(id) is not { State: PeMigrationState.Aborted }) continue;
             _draining.Remove(id);
             _changes.Note();
             _state.Events.Add(now, "migration", id, "hold-drained", hold is null ? null : $"{hold.Info.Released} packets");

@@ -59,6 +59,9 @@ internal sealed class OrderedGroup : IDisposable
     /// <summary>True while a gate is closed or still has packets.</summary>
     public bool IsBusy => _gates.All.Any(g => g.Hold.State != HoldState.Released);
 
+    /// <summary>True while a gate has packets: what came later would overtake them if the gates were taken away.</summary>
+    public bool HasPackets => _gates.All.Any(g => g.Hold.State == HoldState.Draining || g.Hold.OldestNs is not null);
+
     /// <summary>The migration has another hold: gates open behind that.</summary>
     public void Behind(Hold hold) => _hold = hold;
 

@@ -1,6 +1,4 @@
-using System.Diagnostics;
 using System.Text.Json.Nodes;
-using SdnEdge.Lab.Running;
 using SdnEdge.Linux;
 using SdnEdge.Testing;
 using Xunit;
@@ -18,8 +16,8 @@ public sealed class DemoTests : IDisposable
     private static readonly string[] LongWay = ["--rtt", "400"];
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(120), GuestLimit = TimeSpan.FromSeconds(330);
 
-    private readonly string lab = $"demo{Environment.ProcessId}";
-    private readonly DirectoryInfo folder = Directory.CreateTempSubdirectory("sdnedge-test-");
+    private readonly DemoProcess demo = new();
+
 
     [RootFact]
     public void The_switchover_loses_nothing_and_exits_0()
@@ -57,8 +55,8 @@ public sealed class DemoTests : IDisposable
         Assert.Contains("activate", report["migration"]!["calls"]!.AsArray().Select(c => (string)c!["what"]!));
         Assert.Equal(0, (int)report["tcp"]!["resets"]!);
         Assert.True((long)report["tcp"]!["bytes"]! > 0);
-        Assert.Contains("packets lost", File.ReadAllText(Path.Combine(folder.FullName, "report.html")), StringComparison.Ordinal);
-        Assert.False(Namespaces.Exists($"clab-{lab}-pe-a"), "the lab is gone");
+        Assert.Contains("packets lost", File.ReadAllText(Path.Combine(demo.Folder.FullName, "report.html")), StringComparison.Ordinal);
+        Assert.False(Namespaces.Exists($"clab-{demo.Lab}-pe-a"), "the lab is gone");
     }
 
     /// <summary>The probe can see loss: without the hold, what comes while the server is at neither site is lost.</summary>
@@ -99,7 +97,7 @@ public sealed class DemoTests : IDisposable
     [RootFact]
     public void What_the_server_sends_stays_in_order_where_the_old_way_is_longer()
     {
-        string topologies = Path.Combine(LabFiles.Root(), "topologies"), copy = Path.Combine(folder.FullName, "topologies");
+        string topologies = Path.Combine(LabFiles.Root(), "topologies"), copy = Path.Combine(demo.Folder.FullName, "topologies");
         Directory.CreateDirectory(Path.Combine(copy, "figure1"));
         foreach (string file in Directory.GetFiles(Path.Combine(topologies, "figure1")))
             File.Copy(file, Path.Combine(copy, "figure1", Path.GetFileName(file)));
@@ -201,13 +199,13 @@ public sealed class DemoTests : IDisposable
         Disk(report["storage"]!, ["store-a async", "store-a sync", "store-b async"], "store-b");
 
         // And back: the same report of its own, of the same disks.
-        JsonNode back = JsonNode.Parse(File.ReadAllText(Path.Combine(folder.FullName, "back", "report.json")))!;
+        JsonNode back = JsonNode.Parse(File.ReadAllText(Path.Combine(demo.Folder.FullName, "back", "report.json")))!;
         Assert.Equal((true, "dc-b", "dc-a"),
             ((bool)report["back"]!["passed"]!, (string)back["parameters"]!["from"]!, (string)back["parameters"]!["to"]!));
         Assert.Equal(0, (long)report["back"]!["lost"]!);
         Assert.True((long)report["back"]!["sent"]! > 0);
         Disk(back["storage"]!, ["store-b async", "store-b sync", "store-a async"], "store-a");
-        Assert.Contains("records lost", File.ReadAllText(Path.Combine(folder.FullName, "report.html")), StringComparison.Ordinal);
+        Assert.Contains("records lost", File.ReadAllText(Path.Combine(demo.Folder.FullName, "report.html")), StringComparison.Ordinal);
 
         // Each record that was acknowledged is on both disks, and these are equal; it was synchronous before it moved.
         static void Disk(JsonNode disk, string[] modes, string owner)
@@ -229,40 +227,12 @@ public sealed class DemoTests : IDisposable
 
     private (int Code, string Output, JsonNode Report) Run(params string[] more)
     {
-        IReadOnlyList<string> self = RunningLab.Self;
-        var start = new ProcessStartInfo(self[0], self.Skip(1))
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            UseShellExecute = false,
-        };
         string[] rate = more.Contains("--rate") ? [] : ["--rate", $"{Rate}"];
         string[] vm = more.Contains("--vm") || more.Contains("-t") ? [] : ["--vm", "stand-in"];
-        foreach (string word in (string[])["demo", "--name", lab, "--out", folder.FullName, .. vm, .. rate, .. more])
-        {
-            start.ArgumentList.Add(word);
-        }
-
-        using Process process = Process.Start(start)!;
-        Task<string> error = process.StandardError.ReadToEndAsync();
-        Task<string> output = process.StandardOutput.ReadToEndAsync();
-        Assert.True(process.WaitForExit(more.Contains("--vm") ? GuestLimit : Limit), "the demo ends by itself");
-        string text = output.GetAwaiter().GetResult() + error.GetAwaiter().GetResult();
-        string file = Path.Combine(folder.FullName, "report.json");
-        Assert.True(File.Exists(file), text);
-        return (process.ExitCode, text, JsonNode.Parse(File.ReadAllText(file))!);
+        (int code, string text) = DemoProcess.Run(["demo", "--name", demo.Lab, "--out", demo.Folder.FullName, .. vm, .. rate, .. more],
+            more.Contains("--vm") ? GuestLimit : Limit);
+        return (code, text, demo.Report("report.json", text));
     }
 
-    public void Dispose()
-    {
-        IReadOnlyList<string> self = RunningLab.Self;
-        using Process destroy = Process.Start(new ProcessStartInfo(self[0], [.. self.Skip(1), "lab", "destroy", "--name", lab])
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            UseShellExecute = false,
-        })!;
-        destroy.WaitForExit();
-        folder.Delete(recursive: true);
-    }
+    public void Dispose() => demo.Dispose();
 }

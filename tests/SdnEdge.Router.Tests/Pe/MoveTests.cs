@@ -96,6 +96,37 @@ public sealed class MoveTests
         Assert.StartsWith("50 packets", told.Detail, StringComparison.Ordinal);
     }
 
+    /// <summary>A server that boots: the hold is released, and the direct packets are in their gates, long before it answers. A teardown
+    /// that waits for the hold waits for the gates behind it, too.</summary>
+    [Fact]
+    public async Task A_server_that_answers_late_gets_what_was_held_then_what_the_gates_kept_then_what_came_behind_them()
+    {
+        await using TwoPes two = await StartAsync();
+        using var traffic = new Traffic(two);
+        await traffic.RunAsync(50);
+        await traffic.ArrivesAsync(two);
+        var order = new OrderOptions([]);
+        await SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target) with { Order = order });
+        await SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source) with { Order = order });
+        await SignalAsync(two.ApiA, SignalKind.Switch);
+        traffic.PauseServer();
+        await traffic.RunAsync(200);
+        await SignalAsync(two.ApiB, SignalKind.Release);
+        await SignalAsync(two.ApiB, SignalKind.Advertise, new SignalRequest(1, LocalPref: 200));
+        await SignalAsync(two.ApiA, SignalKind.Withdraw);
+        await SignalAsync(two.ApiA, SignalKind.Teardown);
+        await traffic.RunAsync(500);
+        await UntilAsync("the gates keep direct packets", async () => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1"))
+            .Order!.Gates.Sum(g => g.PacketsHeldNow) >= 500);
+
+        Task<SignalReply> teardown = SignalAsync(two.ApiB, SignalKind.Teardown, new SignalRequest(1, WaitMs: 10_000));
+        traffic.ResumeServerAtB();
+        do await traffic.RunAsync(50); while (!teardown.IsCompleted);
+        await teardown;
+        await traffic.ArrivesAsync(two);
+        Assert.Equal(Enumerable.Range(0, (int)traffic.Sent).Select(i => (long)i), traffic.Received);
+    }
+
     [Fact]
     public async Task With_the_hold_disabled_the_same_move_loses_the_blackout()
     {

@@ -47,7 +47,7 @@ internal static class SignalCommand
         };
         foreach (Option option in HoldFlags.All) command.Options.Add(option);
         IdentityFlags.AddTo(command);
-        command.SetAction((parse, cancel) => MigrateCommand.GuardAsync(async () =>
+        command.SetAction((parse, cancel) => MigrateCommand.GuardAsync(parse, async () =>
         {
             SignalKind signal = Enum.Parse<SignalKind>(parse.GetValue(kind)!, ignoreCase: true);
             var prefixes = new List<MovingPrefix>();
@@ -55,7 +55,8 @@ internal static class SignalCommand
             {
                 string[] parts = text.Split('@', ',');
                 if (parts.Length is < 2 or > 3 || parts[1].Length == 0)
-                    return MigrateCommand.Fail($"--prefix {text}: write it as PREFIX@PORT or PREFIX@PORT,NEXTHOP, e.g. 10.1.1.10/32@dc.");
+                    return MigrateCommand.Fail(
+                        parse, $"--prefix {text}: write it as PREFIX@PORT or PREFIX@PORT,NEXTHOP, e.g. 10.1.1.10/32@dc.");
                 prefixes.Add(new MovingPrefix(parts[0], parts[1], parts.Length == 3 ? parts[2] : null));
             }
 
