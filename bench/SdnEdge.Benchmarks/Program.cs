@@ -21,7 +21,7 @@ using SdnEdge.Benchmarks.Switchover;
 [
     ("netns", "forwarding from TAP to TAP beside a C loop and Open vSwitch, in packets a second", NetnsCommand.Run),
     ("switchover", "what switching 1, 1 k, 100 k and 1 M prefixes costs, and what others feel of it", SwitchoverCommand.Run),
-    ("flip", "an armed backup, 1 and 100000 prefixes: how soon a silent site is noticed and its packets are at PE_b, and back again",
+    ("flip", "an armed backup, 1 and 100000 prefixes: how soon a host that stands still, or a site that is cut off, is noticed; and back",
         FlipCommand.Run),
     ("bgp", "routes through the router beside FRR, BIRD and GoBGP: time and memory", BgpCommand.Run),
     ("restart", "a PE killed under traffic with a full table: what is lost, and how soon BGP and the routes are back", RestartCommand.Run),

@@ -17,6 +17,7 @@ internal sealed class Numbered : IDisposable
     private readonly Thread _sender, _receiver;
     private readonly long _intervalNs;
     private readonly HashSet<long> _seen = [];
+    private readonly List<long> _sentAt = [];
     private readonly Arrivals _arrivals = new();
     private long _sent, _lastAt, _longestGap;
     private int _outOfOrder;
@@ -49,6 +50,21 @@ internal sealed class Numbered : IDisposable
 
     /// <summary>Packets that came behind a later one.</summary>
     public int OutOfOrder => Volatile.Read(ref _outOfOrder);
+
+    /// <summary>Of the packets that were sent in a time (CLOCK_MONOTONIC, nanoseconds), how many have not arrived.</summary>
+    public int MissingOf(long fromNs, long toNs)
+    {
+        lock (_seen)
+        {
+            int missing = 0;
+            for (int number = 0; number < _sentAt.Count; number++)
+            {
+                if (_sentAt[number] >= fromNs && _sentAt[number] < toNs && !_seen.Contains(number)) missing++;
+            }
+
+            return missing;
+        }
+    }
 
     /// <summary>Waits until so many more have arrived.</summary>
     public async Task MoreAsync(int count)
@@ -100,6 +116,7 @@ internal sealed class Numbered : IDisposable
             try
             {
                 _from.SendTo(packet, _target);
+                lock (_seen) _sentAt.Add(now);
                 Interlocked.Increment(ref _sent);
             }
             catch (SocketException)
