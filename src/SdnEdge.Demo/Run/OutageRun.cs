@@ -215,7 +215,7 @@ internal sealed class OutageRun(OutageOptions options, DemoView view)
     // 5. The disk that it came up from, before it has written much to it.
     private async Task ComeUpAsync(Stage at, OutageFacts facts, RecordWatch records, GuestPresence presence, CancellationToken cancel)
     {
-        view.Say($"{at.Server.Name} boots at {at.To.Name} from its replica");
+        view.Say($"waiting until {at.Server.Name} tells of its records at {at.To.Name}, where it boots from its replica");
         facts.Second = await Waited(records.Second, "the guest to say its records after its boot", cancel);
         facts.Twice = presence.Twice(at.From.Node, at.To.Node);
         view.Say($"{at.Server.Name} answers at {at.To.Name}; reading the disk that it came up from");
