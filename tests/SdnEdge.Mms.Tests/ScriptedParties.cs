@@ -278,7 +278,7 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
     public System.Collections.Concurrent.ConcurrentDictionary<(string Host, string Server), long> Bound { get; } = [];
 
     /// <summary>The highest epoch that the witness was told to grant, and the highest that it was told not to.</summary>
-    public (long Opened, long Revoked) Witness { get; private set; }
+    public (long Opened, long Revoked) Witness { get; set; }
 
     public async Task<LeaseInfo?> LeaseAsync(LeaseCommand command, CancellationToken cancel)
     {
@@ -293,6 +293,8 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
                 case OpenLease:
                     Witness = Witness with { Opened = epoch };
                     break;
+                case RevokeLease when epoch < Witness.Opened:
+                    break;
                 case RevokeLease:
                     Witness = Witness with { Revoked = epoch };
                     break;
@@ -306,7 +308,8 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
             }
 
             Note("done " + command.Key);
-            return command is BindLease ? null : new LeaseInfo(group, site, epoch, Witness.Revoked >= epoch, 3_000, RunsOutInMs, []);
+            return command is BindLease ? null : new LeaseInfo(
+                group, site, Math.Max(Witness.Opened, Witness.Revoked), Witness.Revoked >= Witness.Opened, 3_000, RunsOutInMs, []);
         }
     }
 

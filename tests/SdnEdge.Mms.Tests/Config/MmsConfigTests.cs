@@ -52,6 +52,18 @@ public sealed class MmsConfigTests
         Assert.Null(result.Config.Identity);
     }
 
+    [Fact]
+    public void A_witness_is_reached_as_every_other_daemon()
+    {
+        MmsConfigResult result = MmsConfigLoader.Load("name: m1\nwitness: { name: third, api: \"unix:/run/third.sock\" }\n", "mms.yaml");
+        Assert.Empty(result.Errors);
+        Assert.Equal(new DaemonConfig("third", "unix:/run/third.sock"), result.Config!.Witness);
+        result = MmsConfigLoader.Load("name: m1\nwitness: { name: third, api: \"https://10.0.0.9:8443/\", ttl: 3 }\n", "mms.yaml");
+        Assert.Equal(2, result.Errors.Count);
+        Assert.Contains(result.Errors, e => $"{e}".Contains("'third' is reached by https", StringComparison.Ordinal));
+        Assert.Contains(result.Errors, e => $"{e}".Contains("ttl", StringComparison.Ordinal));
+    }
+
     [Theory]
     [InlineData("wrong")]
     public void Every_error_is_reported_at_once_with_its_line_and_what_would_be_right(string name)

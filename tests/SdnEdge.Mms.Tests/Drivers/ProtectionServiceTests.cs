@@ -64,6 +64,22 @@ public sealed class ProtectionServiceTests : IAsyncLifetime
         Assert.Contains(_parties.Log, l => l.What == "done fence s1 host-a 2");
     }
 
+    // No lease may be out just then; the next one is granted as soon as it is asked for.
+    [Fact]
+    public async Task Leases_that_somebody_else_has_opened_are_no_fence()
+    {
+        await ProtectAsync(witness: "third");
+        await UntilAsync(() => Shop is { Stage: ProtectionStage.Armed } shop && ProtectionMachine.LeaseOf(shop) is not null);
+        _parties.Witness = (9, 0);
+        _parties.Silent.UnionWith(["host-a", "pe-a"]);
+        await _manager.PostAsync(_ => new FailoverRequested("m1", "shop", "site-b", new Failover(FenceKind.Kill, "it is gone"), "user ops"),
+            "user ops");
+        await UntilAsync(() => _parties.Asked.Count(k => k == "revoke-lease site-a 1") > 2);
+        Assert.Equal(MoveStage.Fence, _manager.State.Migrations["m1"].Current.Stage);
+        _parties.Silent.Remove("host-a");
+        await UntilAsync(() => _parties.Asked.Contains("activate s1 host-b 2"));
+    }
+
     [Fact]
     public async Task A_host_that_takes_no_lease_is_named_and_only_its_own_word_fences_it()
     {
