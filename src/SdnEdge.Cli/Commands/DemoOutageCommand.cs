@@ -26,8 +26,8 @@ internal static class DemoOutageCommand
         };
         var fail = new Option<string>("--fail")
         {
-            Description = "What fails without a farewell. guest: its QEMU is killed. host: QEMU and the host's agent are killed; the agent is "
-                + "started again after a while.",
+            Description = "What fails without a farewell. guest: its QEMU is killed. host: QEMU and the host's agent are killed; the agent "
+                + "is started again after a while.",
             HelpName = "guest|host|site",
             DefaultValueFactory = _ => "guest",
         };
@@ -58,8 +58,8 @@ internal static class DemoOutageCommand
         };
         var quiet = new Option<int>("--quiet")
         {
-            Description = "On the way home: longest time that a packet may be on its way in the tunnel, milliseconds, where no flush marker "
-                + "says that it is through.",
+            Description = "On the way home: longest time that a packet may be on its way in the tunnel, milliseconds, where no flush "
+                + "marker says that it is through.",
             DefaultValueFactory = _ => 500,
         };
         var folder = new Option<DirectoryInfo>("--out")
@@ -144,7 +144,8 @@ internal static class DemoOutageCommand
             + "no witness whose lease would end; --fail guest and --fail host work",
         (not ("guest" or "host"), _) => $"--fail is guest or host, not '{fail}'",
         (_, not "cold") => $"--policy '{policy}' is not there; cold is: the group comes up from its volumes at the other site",
-        ("guest", _) when agentAfter is not null => "--agent-after goes with --fail host: where the guest alone fails its host's agent lives on",
+        ("guest", _) when agentAfter is not null =>
+            "--agent-after goes with --fail host: where the guest alone fails its host's agent lives on",
         _ when agentAfter is < 0 or > 60 => "--agent-after is 0 to 60 seconds",
         _ when rate is < 30 or > 5000 => "--rate is 30 to 5000 packets per second",
         _ => null,

@@ -123,8 +123,8 @@ internal static class OutageBuilder
     }
 
     /// <summary>
-    /// How old, at the failure, the oldest record was that was acknowledged and is lost, by when the guest had its flush acknowledged. Null:
-    /// not known. A record of which that was not told is as old as the one before it at most.
+    /// How old, at the failure, the oldest record was that was acknowledged and is lost, by when the guest had its flush acknowledged.
+    /// Null: not known. A record of which that was not told is as old as the one before it at most.
     /// </summary>
     private static double? RpoMs(OutageFacts facts)
     {

@@ -62,7 +62,8 @@ internal static class OutageHtml
         Tile(outage.DualActive switch { false => "no", true => "YES", null => "–" }, "", "ran twice",
             outage.DualActive is { } twice ? !twice : null);
         Count(outage.RecordsLostAcknowledged, "records lost that a client had acknowledged");
-        Tile(outage.RpoMs is { } rpo ? $"{rpo:0}" : "–", "ms", $"RPO measured; the replica was {outage.LagMs?.ToString("0") ?? "–"} ms behind");
+        Tile(outage.RpoMs is { } rpo ? $"{rpo:0}" : "–", "ms",
+            $"RPO measured; the replica was {outage.LagMs?.ToString("0") ?? "–"} ms behind");
         Tile($"{outage.PacketsLost:N0}", "", "packets lost in the outage");
         Tile($"{outage.PacketsHeld:N0}", "", "packets held at the other site's PE");
         Tile(outage.TcpSurvived switch { true => "yes", false => "no", null => "–" }, "", "TCP connection went on");
@@ -120,10 +121,10 @@ internal static class OutageHtml
         Row($"flushed and acknowledged, and lost (disk: {outage.DiskMode ?? "mode not told"})", Count(outage.RecordsLostFlushed));
         Row("lost although a later one is there", Count(outage.RecordGaps));
         Row("the replica's lag when it failed", outage.LagBytes is { } bytes ? $"{bytes:N0} bytes, {outage.LagMs:0.0} ms" : "not told");
-        page.Append("</tbody></table>\n<p class=\"foot\">The server writes numbered records of 4 KiB, each durable (fdatasync) before it tells "
-            + "a client of it: what was told was flushed. What is lost is read from the disk from which it came up, before it went on to "
-            + "write. The store of the failed site lives on where only the guest or its host fails; it then hands over what the replica "
-            + "lacks.</p>\n</section>\n");
+        page.Append("</tbody></table>\n<p class=\"foot\">The server writes numbered records of 4 KiB, each durable (fdatasync) before it "
+            + "tells a client of it: what was told was flushed. What is lost is read from the disk from which it came up, before it went "
+            + "on to write. The store of the failed site lives on where only the guest or its host fails; it then hands over what the "
+            + "replica lacks.</p>\n</section>\n");
 
         void Row(string name, string value) => page.Append($"<tr><th>{Svg.Escape(name)}</th><td>{Svg.Escape(value)}</td></tr>\n");
 

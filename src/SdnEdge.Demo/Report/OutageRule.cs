@@ -1,9 +1,9 @@
 namespace SdnEdge.Demo.Report;
 
 /// <summary>
-/// When a run with an outage has passed: what its policy promises was kept. Cold: the server runs at the other site, nothing ran twice, what
-/// is lost of the disk is its newest part and no older than what the replica lacked, packets keep their order, the failed site has lost the
-/// server and its disk, a planned move brings all of it home as any planned move does, and nothing is left over. Pure.
+/// When a run with an outage has passed: what its policy promises was kept. Cold: the server runs at the other site, nothing ran twice,
+/// what is lost of the disk is its newest part and no older than what the replica lacked, packets keep their order, the failed site has
+/// lost the server and its disk, a planned move brings all of it home as any planned move does, and nothing is left over. Pure.
 /// </summary>
 internal static class OutageRule
 {
@@ -57,7 +57,8 @@ internal static class OutageRule
                 $"records: one that is lost was acknowledged {outage.RpoMs:0.0} ms before the failure, and the replica was "
                 + $"{outage.LagMs?.ToString("0.0") ?? "an unknown number of"} ms behind");
             Fail(outage.RecordsLostFlushed > 0 && outage.DiskMode != "async",
-                $"records: {outage.RecordsLostFlushed} that were flushed are lost, with the disk in the mode {outage.DiskMode ?? "unknown"}");
+                $"records: {outage.RecordsLostFlushed} that were flushed are lost, with the disk in the mode "
+                + $"{outage.DiskMode ?? "unknown"}");
         }
 
         void Fail(bool bad, string what)

@@ -85,7 +85,8 @@ internal sealed partial class GuestPresence : IDisposable
                 {
                     for (int i = 0; i < count; i++)
                     {
-                        if (batch[i].Length >= 12 && batch[i].Span.Slice(6, 6).SequenceEqual(address)) _heard[host].Add(socket.Timestamps[i]);
+                        if (batch[i].Length >= 12 && batch[i].Span.Slice(6, 6).SequenceEqual(address))
+                            _heard[host].Add(socket.Timestamps[i]);
                     }
                 }
             }

@@ -15,7 +15,8 @@ internal sealed class HostFailure(RunningLab lab, string host) : IDisposable
     /// <summary>The processes of QEMU that run a guest here. One without a machine is asked by the agent what QEMU can do.</summary>
     public IReadOnlyList<int> Guests() => [.. NamespaceProcesses.In(_namespace).Select(p => p.ProcessId).Where(IsGuest)];
 
-    /// <summary>Kills the guest, and with it the agent where that is asked for, by SIGKILL. Returns when that was, CLOCK_MONOTONIC.</summary>
+    /// <summary>Kills the guest, and with it the agent where that is asked for, by SIGKILL. Returns when that was,
+    /// CLOCK_MONOTONIC.</summary>
     /// <exception cref="LabException">There is not one guest.</exception>
     public long Kill(bool agent)
     {

@@ -66,7 +66,8 @@ internal sealed class OutageRun(OutageOptions options, DemoView view)
     {
         RunningLab lab = at.Lab;
         string here = await DemoRun.WhereAsync(lab, at.Server.Name, cancel);
-        at.From = at.Server.Sites.FirstOrDefault(s => s.Name == here) ?? throw new LabException($"server {at.Server.Name} runs where the topology gives it no leg.");
+        at.From = at.Server.Sites.FirstOrDefault(s => s.Name == here)
+            ?? throw new LabException($"server {at.Server.Name} runs where the topology gives it no leg.");
         at.To = at.Server.Sites.First(s => s.Name != at.From.Name);
         view.Say("asking the server's echo from every client");
         string[] unreached =
@@ -82,8 +83,8 @@ internal sealed class OutageRun(OutageOptions options, DemoView view)
         };
 
         // 1, 2.
-        view.Say($"starting the probes: {options.Rate:N0} packets/s from {lab.Ingresses.Count} clients to the server, which sends each back, "
-            + "and a TCP transfer");
+        view.Say($"starting the probes: {options.Rate:N0} packets/s from {lab.Ingresses.Count} clients to the server, which sends each "
+            + "back, and a TCP transfer");
         var rates = new ProbeRates(options.Rate, options.Rate, options.TcpBytesPerSecond);
         using var presence = new GuestPresence(lab, at.Server.Sites.Select(s => s.Node));
         using var records = new RecordWatch(lab, lab.Ingresses[0].Name, at.Server.Addresses[0]);
@@ -124,7 +125,8 @@ internal sealed class OutageRun(OutageOptions options, DemoView view)
                 residue.AddRange((await PeSnapshot.TakeAsync(ends[i], cancel)).Residue(before[i]));
         }
 
-        return new OutageResult(facts, residue, await OutageAsync(at, facts, probes, rates, outageTcp, dropsAfter.Since(dropsBefore), cancel),
+        return new OutageResult(facts, residue,
+            await OutageAsync(at, facts, probes, rates, outageTcp, dropsAfter.Since(dropsBefore), cancel),
             home is null ? null : await HomeFactsAsync(at, facts, probes, rates, home, disks, cancel));
     }
 
@@ -156,7 +158,8 @@ internal sealed class OutageRun(OutageOptions options, DemoView view)
         facts.First = records.Current;
         if (facts.Backup!.FlippedAtNs < facts.FailedNs)
             facts.Notes.Add($"{at.From.Pe} had switched already when it failed: a false alarm that was not over yet.");
-        view.Say($"{at.From.Pe} has switched by itself, {Ms(facts, facts.Backup.AcknowledgedAtNs):0.0} ms after the failure; {at.To.Pe} holds");
+        view.Say($"{at.From.Pe} has switched by itself, {Ms(facts, facts.Backup.AcknowledgedAtNs):0.0} ms after the failure; "
+            + $"{at.To.Pe} holds");
     }
 
     // 4.
@@ -206,9 +209,9 @@ internal sealed class OutageRun(OutageOptions options, DemoView view)
             view.Say($"starting the agent of {at.From.Node} again, as whoever repairs the host does");
             await at.Failure.StartAgentAsync(cancel);
             facts.AgentStartedNs = Monotonic.Now;
-            facts.Notes.Add($"The host's agent was killed, and only it can say that the server is dead there (fence kill): the demo started it "
-                + $"again {options.AgentAfter.TotalSeconds:0.#} s after the fail-over was suspected. A host that is gone for good keeps the "
-                + "fail-over suspected; other fences are to come.");
+            facts.Notes.Add($"The host's agent was killed, and only it can say that the server is dead there (fence kill): the demo "
+                + $"started it again {options.AgentAfter.TotalSeconds:0.#} s after the fail-over was suspected. A host that is gone for "
+                + "good keeps the fail-over suspected; other fences are to come.");
         }
     }
 
@@ -225,8 +228,8 @@ internal sealed class OutageRun(OutageOptions options, DemoView view)
             at.Lab.NbdSocket(store.Node), at.Volume, first.Boot, first.Acknowledged, facts.Second.Boot, cancel);
         facts.Recovered = new RecoveredRecords(store.Node, read.Expected, read.Last, read.Lost, read.FirstLost, read.Damaged, read.Gaps,
             read.Overwritten, read.Hidden);
-        view.Say($"{first.Acknowledged:N0} records were acknowledged to {at.Lab.Ingresses[0].Name} before; {read.Lost:N0} of them are lost; "
-            + $"the last one there is number {read.Last:N0}");
+        view.Say($"{first.Acknowledged:N0} records were acknowledged to {at.Lab.Ingresses[0].Name} before; {read.Lost:N0} of them are "
+            + $"lost; the last one there is number {read.Last:N0}");
         await records.GoOnAsync(cancel);
     }
 
@@ -237,8 +240,8 @@ internal sealed class OutageRun(OutageOptions options, DemoView view)
         using var host = new HostClient(new ApiEndpoint(at.From.Node, at.Lab.ApiSocket(at.From.Node)));
         ServerInfo there = await host.ServerAsync(at.Server.Name, cancel);
         Found(there is { State: ServerState.Absent, MayRun: null } && at.Failure.Guests().Count == 0,
-            $"the agent of {at.From.Node} starts nothing: {at.Server.Name} is {there.State.ToString().ToLowerInvariant()} there, may not run, "
-            + $"epoch {there.VoidEpoch} is void for ever",
+            $"the agent of {at.From.Node} starts nothing: {at.Server.Name} is {there.State.ToString().ToLowerInvariant()} there, may not "
+            + $"run, epoch {there.VoidEpoch} is void for ever",
             $"{at.Server.Name} at {at.From.Node} is {there.State}, may run: {there.MayRun?.ToString() ?? "no"}, "
             + $"{at.Failure.Guests().Count} processes of QEMU");
         try

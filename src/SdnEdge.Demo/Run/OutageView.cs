@@ -11,7 +11,8 @@ internal static class OutageView
     {
         OutageReport outage = report.Outage!;
         console.WriteLine();
-        Table events = new Table().Border(TableBorder.Minimal).AddColumn(new TableColumn("ms").RightAligned()).AddColumn("from the failure on");
+        Table events = new Table().Border(TableBorder.Minimal).AddColumn(new TableColumn("ms").RightAligned())
+            .AddColumn("from the failure on");
         foreach ((double at, string what) in OutageHtml.Events(report, outage)) events.AddRow($"{at:N1}", Markup.Escape(what));
         console.Write(events);
 
@@ -21,15 +22,17 @@ internal static class OutageView
         foreach (LedgerRow row in report.Ledger)
         {
             LedgerCounts f = row.Forward;
-            lost.AddRow(Markup.Escape(row.Stage), $"{f.Sent:N0}", $"{f.Delivered:N0}", f.Lost == 0 ? "[green]0[/]" : $"[yellow]{f.Lost:N0}[/]",
+            lost.AddRow(Markup.Escape(row.Stage), $"{f.Sent:N0}", $"{f.Delivered:N0}",
+                f.Lost == 0 ? "[green]0[/]" : $"[yellow]{f.Lost:N0}[/]",
                 $"{f.Duplicated:N0}", $"{f.Reordered:N0}", f.MaxDelayMs is { } max ? $"{max:0.0}" : "-");
         }
 
         console.Write(lost);
         var grid = new Grid().AddColumn().AddColumn();
-        Row("records", $"{Count(outage.RecordsAcknowledged)} acknowledged to a client, {Count(outage.RecordsLostAcknowledged)} of them lost, "
-            + $"{Count(outage.RecordsLostFlushed)} flushed ones; disk {outage.DiskMode ?? "mode not told"}, the replica "
-            + $"{Count(outage.LagBytes)} bytes and {outage.LagMs?.ToString("0.0") ?? "-"} ms behind; RPO {outage.RpoMs?.ToString("0.0") ?? "-"} ms");
+        Row("records", $"{Count(outage.RecordsAcknowledged)} acknowledged to a client, {Count(outage.RecordsLostAcknowledged)} of them "
+            + $"lost, {Count(outage.RecordsLostFlushed)} flushed ones; disk {outage.DiskMode ?? "mode not told"}, the replica "
+            + $"{Count(outage.LagBytes)} bytes and {outage.LagMs?.ToString("0.0") ?? "-"} ms behind; RPO "
+            + $"{outage.RpoMs?.ToString("0.0") ?? "-"} ms");
         Row("ran twice", outage.DualActive switch { true => "YES", false => "no", null => "not known" });
         Row("hold", $"{report.Hold.PacketsHeld:N0} packets held, {report.Hold.Released:N0} released, {report.Hold.Overflow:N0} dropped");
         Row("tcp", outage.TcpSurvived switch
@@ -41,8 +44,8 @@ internal static class OutageView
         foreach (string line in outage.OldSite) Row("failed site", line);
         foreach (string note in outage.Notes) Row("note", note);
         if (report.Back is { } home)
-            Row("the way home", $"{(home.Passed ? "passed" : "NOT PASSED")}; {home.Lost:N0} of {home.Sent:N0} packets lost, {home.Reordered:N0} "
-                + $"reordered, stop to run {home.StopToRunMs?.ToString("0.0") ?? "-"} ms");
+            Row("the way home", $"{(home.Passed ? "passed" : "NOT PASSED")}; {home.Lost:N0} of {home.Sent:N0} packets lost, "
+                + $"{home.Reordered:N0} reordered, stop to run {home.StopToRunMs?.ToString("0.0") ?? "-"} ms");
         Row("left over", report.Residue.Count == 0 ? "nothing" : string.Join(", ", report.Residue));
         console.Write(grid);
         console.WriteLine();

@@ -88,7 +88,8 @@ public sealed class OutageReportTests
     [Fact]
     public void The_parts_of_a_stream_before_and_after_a_time_are_each_numbered_from_0()
     {
-        StreamFacts all = new SyntheticRun { FateOf = n => n is 10 or 4000 ? SyntheticRun.Fate.Lost : SyntheticRun.Fate.Arrives }.Facts().Forward[1];
+        StreamFacts all = new SyntheticRun { FateOf = n => n is 10 or 4000 ? SyntheticRun.Fate.Lost : SyntheticRun.Fate.Arrives }
+            .Facts().Forward[1];
         long at = SyntheticRun.Origin + (3000 * Ms);
         StreamAnalysis[] parts = [.. new[] { false, true }.Select(after => OutageBuilder.Part(all, at, after))
             .Select(s => StreamAnalysis.Of(s.Stream, s.Sent, s.Received))];
@@ -150,6 +151,6 @@ public sealed class OutageReportTests
 
     private static VolumeInfo Owner(ReplicationMode mode, double lagSeconds) => new(
         "vs-disk", Guid.Empty, 64 << 20, OwnerRole.Owner, 1, 1, null, 0, 0, null,
-        new VolumeReplicationInfo(mode, mode, null, default, false, true, new LagInfo(4096, lagSeconds, 0, 0, default), 1, 1, 1, 1, 40, 0, 0,
-            null, []), null, []);
+        new VolumeReplicationInfo(mode, mode, null, default, false, true, new LagInfo(4096, lagSeconds, 0, 0, default), 1, 1, 1, 1, 40, 0,
+            0, null, []), null, []);
 }
