@@ -60,10 +60,13 @@ internal sealed partial class GuestRig : IAsyncDisposable
     /// <summary>Deploys the lab and starts the guest at dc-a; returns when a client has its answer.</summary>
     /// <param name="topology">The topology file; it and its folder are copied.</param>
     /// <param name="program">How <c>sdnedge</c> is started; null: found by itself.</param>
-    public static async Task<GuestRig> StartAsync(string topology, IReadOnlyList<string>? program = null)
+    /// <param name="edit">Further changes to its files: name and text to text; null = none.</param>
+    public static async Task<GuestRig> StartAsync(
+        string topology, IReadOnlyList<string>? program = null, Func<string, string, string>? edit = null)
     {
         string guest = GuestFolder.Find(topology, out string? why) ?? throw new InvalidOperationException(why);
-        var rig = new GuestRig(await LabDaemons.StartAsync(topology, "gu", program, edit: (folder, name, text) => Program().Replace(text,
+        var rig = new GuestRig(await LabDaemons.StartAsync(topology, "gu", program, edit: (folder, name, text) => Program().Replace(
+            edit?.Invoke(name, text) ?? text,
             m => m.Groups[1] + Wrapper(folder, Path.GetFileNameWithoutExtension(name),
                 m.Groups[2].Value.Replace("${lab.guest}", guest, StringComparison.Ordinal)))));
         try
